@@ -1,0 +1,52 @@
+"""impasto repaints a picture in the style of another.
+
+    import impasto
+    impasto.stylize("photo.jpg", "great-wave").save("painted.png")
+
+Neural style transfer after Gatys, Ecker and Bethge 2016, on VGG-19. The names below are the
+public ones; `paint.py` is the recipe, `moments.py` and `losses.py` the mathematics.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from impasto.errors import (
+        DivergedError,
+        ImpastoError,
+        PictureError,
+        SettingError,
+        WeightsError,
+    )
+    from impasto.images import Picture
+    from impasto.paint import Result, Step, steps, stylize
+    from impasto.settings import Settings, settings_for
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "DivergedError": "errors",
+    "ImpastoError": "errors",
+    "PictureError": "errors",
+    "SettingError": "errors",
+    "WeightsError": "errors",
+    "Picture": "images",
+    "Settings": "settings",
+    "settings_for": "settings",
+    "Result": "paint",
+    "Step": "paint",
+    "steps": "paint",
+    "stylize": "paint",
+}
+__all__ = [
+    "DivergedError", "ImpastoError", "Picture", "PictureError", "Result", "SettingError",
+    "Settings", "Step", "WeightsError", "__version__", "settings_for", "steps", "stylize",
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used: `impasto --help` need not wait for PyTorch."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'impasto' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"impasto.{_HOMES[name]}"), name)

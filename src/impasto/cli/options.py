@@ -1,0 +1,77 @@
+"""The command line's options, made from the settings: no default or help stands twice."""
+
+import dataclasses
+from dataclasses import Field, fields, make_dataclass
+from typing import Annotated, Any
+
+from cyclopts import Group, Parameter
+
+from impasto.settings import PRESETS, Settings, settings_for
+
+GROUPS = {
+    name: Group.create_ordered(name) for name in ("Picture", "Method", "Optimisation", "Machine")
+}
+
+
+def shown(item: "Field[Any]") -> str:
+    """The default of a setting as help and docs show it, with what presets make of it."""
+    presets = {name: _text(getattr(settings_for(name), item.name)) for name in PRESETS}
+    first = presets["best"]
+    others = [f"{name}: {text}" for name, text in presets.items() if text != first]
+    if item.name == "preset":
+        others = []
+    return "; ".join([first, *others])
+
+
+def _text(value: Any) -> str:
+    """A setting's value as one would type it."""
+    if isinstance(value, tuple):
+        if value and isinstance(value[0], tuple):
+            names, weights = zip(*value, strict=True)
+            if set(weights) == {1 / len(weights)}:
+                return ",".join(names)
+            return ",".join(f"{name}:{weight:g}" for name, weight in value)
+        return ",".join(str(part) for part in value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if value is None:
+        return "by optimizer"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _option(item: "Field[Any]") -> tuple[str, Any, Any]:
+    kind = item.type if item.type in (int, float, str, bool) else _optional_kind(item)
+    parameter = Parameter(
+        help=item.metadata["help"],
+        group=GROUPS[item.metadata["group"]],
+        show_default=lambda _: shown(item),
+        negative="",
+    )
+    # The default None marks what was not given, so that the preset can speak.
+    return item.name, Annotated[kind | None, parameter], None
+
+
+def _optional_kind(item: "Field[Any]") -> Any:
+    """Literals as they are; lists and layers as text, which Settings reads."""
+    kind: Any = item.type
+    if getattr(kind, "__origin__", None) is tuple:
+        return str
+    return kind
+
+
+Options: Any = Parameter(name="*")(
+    make_dataclass(
+        "Options",
+        [_option(item) for item in fields(Settings)],
+        frozen=True,
+        namespace={"__module__": __name__},  # else cyclopts takes it for a type of Python's own
+    )
+)
+"""A dataclass with one optional field for each setting."""
+
+
+def settings_from(options: Any | None) -> Settings:
+    """The settings that these options ask for. Raises SettingError."""
+    given = dataclasses.asdict(options) if options is not None else {}
+    given["preset"] = given.get("preset") or "best"
+    return settings_for(**given)

@@ -1,0 +1,74 @@
+"""`impasto styles`: the built-in paintings."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from impasto.errors import PictureError
+from impasto.paintings import PAINTINGS, path
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+
+def styles(
+    *,
+    sheet: Path | None = None,
+    force: Annotated[bool, Parameter(negative="")] = False,
+    json: Annotated[bool, Parameter(negative="")] = False,
+) -> None:
+    """List the built-in paintings.
+
+    Parameters
+    ----------
+    sheet
+        Write a labelled sheet of thumbnails to this file.
+    force
+        Overwrite the sheet if it exists.
+    json
+        Print one JSON object for each painting.
+    """
+    if json:
+        import json as json_format
+
+        for name, work in PAINTINGS.items():
+            print(json_format.dumps({"name": name, **vars(work), "file": str(path(name))}))
+    else:
+        width = max(map(len, PAINTINGS))
+        for name, work in PAINTINGS.items():
+            print(f"{name:{width}}  {work.title}, {work.painter}, {work.year}")
+    if sheet is not None:
+        _write_sheet(sheet, force)
+
+
+def _write_sheet(target: Path, force: bool) -> None:
+    from impasto import images
+
+    kind = images.check_output(target)
+    if target.exists() and not force:
+        raise PictureError(f"{target} exists: name another, or overwrite with --force")
+    data = images.encode(images.read(_sheet()), kind)
+    images.write_bytes(data, target)
+
+
+def _sheet() -> "Image.Image":
+    """The paintings in rows of three, each above its name."""
+    from PIL import Image, ImageDraw, ImageFont
+
+    cell, caption, columns = 300, 44, 3
+    rows = -(-len(PAINTINGS) // columns)
+    sheet = Image.new("RGB", (columns * cell, rows * (cell + caption)), "white")
+    draw = ImageDraw.Draw(sheet)
+    font, small = ImageFont.load_default(18), ImageFont.load_default(13)
+    for i, (name, work) in enumerate(PAINTINGS.items()):
+        left, top = i % columns * cell, i // columns * (cell + caption)
+        with Image.open(path(name)) as painting:
+            painting.thumbnail((cell - 20, cell - 20))
+            sheet.paste(
+                painting, (left + (cell - painting.width) // 2, top + cell - painting.height)
+            )
+        middle = left + cell // 2
+        draw.text((middle, top + cell + 4), name, "black", font, anchor="ma")
+        draw.text((middle, top + cell + 25), f"{work.painter}, {work.year}", "gray", small, "ma")
+    return sheet

@@ -1,0 +1,70 @@
+"""Where and how to compute: device, number format, threads, and the allocator's habits."""
+
+import ctypes
+import platform
+from typing import Literal
+
+import torch
+
+from impasto.errors import SettingError
+
+Precision = Literal["auto", "float32", "bfloat16"]
+
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # from glibc's malloc.h
+LARGEST_INT = 2**31 - 1
+
+
+def choose_device(name: str) -> torch.device:
+    """The device of that name; `auto` takes CUDA, then Apple's MPS, then the CPU.
+
+    Raises SettingError for a device that this machine or this build of PyTorch has not.
+    """
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise SettingError(f"device {name!r} cannot be used here ({reason}): try cpu") from error
+    return device
+
+
+def choose_dtype(precision: Precision, device: torch.device) -> torch.dtype:
+    """The number format of the features: `auto` takes bfloat16 where the hardware has it."""
+    if precision == "float32":
+        return torch.float32
+    if precision == "bfloat16" or has_bfloat16(device):
+        return torch.bfloat16
+    return torch.float32
+
+
+def has_bfloat16(device: torch.device) -> bool:
+    """True where convolutions in bfloat16 are faster than in float32."""
+    if device.type == "cuda":
+        return bool(torch.cuda.get_device_capability(device) >= (8, 0))
+    if device.type == "cpu":
+        supported = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
+        return bool(supported()) if supported is not None else False
+    return False
+
+
+def keep_large_buffers() -> bool:
+    """Tell glibc not to hand every large buffer back to the kernel; True if it took the advice.
+
+    By default each feature map of some MiB is mapped anew and its pages are zeroed one fault at a
+    time: at 2048x1536 that costs more than the convolutions. No effect elsewhere than on glibc.
+    """
+    if platform.libc_ver()[0] != "glibc":
+        return False
+    mallopt = ctypes.CDLL(None).mallopt
+    took = [mallopt(option, LARGEST_INT) for option in (M_MMAP_THRESHOLD, M_TRIM_THRESHOLD)]
+    return all(took)
+
+
+def use_threads(threads: int) -> None:
+    """Compute on so many CPU threads; 0 leaves PyTorch's choice, one for each core."""
+    if threads:
+        torch.set_num_threads(threads)

@@ -1,0 +1,423 @@
+"""Pictures in and out. Inside impasto a picture is float32 RGB in [0, 1], sRGB, 1 3 h w.
+
+Everything that a file may be on disk is settled here, once: EXIF orientation, colour profiles,
+grey, palette, CMYK, 16 bit, transparency; and files are written whole or not at all.
+"""
+
+import io
+import os
+import struct
+import tempfile
+import warnings
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import IO, Any, cast
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy.typing import NDArray
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+from torch import Tensor
+from torch.nn import functional as F
+
+from impasto.errors import PictureError, SettingError
+
+MAX_PIXELS = 178_956_970  # Pillow's own limit against decompression bombs, 13,377 x 13,377
+MIN_SIDE = 16  # px; VGG-19 halves four times down to relu5_1
+FORMATS = {
+    ".png": "PNG",
+    ".jpg": "JPEG",
+    ".jpeg": "JPEG",
+    ".webp": "WEBP",
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+}
+SAVE_OPTIONS: dict[str, dict[str, Any]] = {
+    "PNG": {"compress_level": 6},
+    "JPEG": {"quality": 95, "subsampling": 0},
+    "WEBP": {"quality": 95, "method": 4},
+    "TIFF": {"compression": "tiff_adobe_deflate"},
+}
+EXIF_ORIENTATION = 0x0112
+RECIPE_KEY = "impasto"  # the PNG text entry that holds how a picture was made
+
+Source = str | os.PathLike[str] | bytes | Image.Image | NDArray[Any] | Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """A picture in memory: pixels in [0, 1] (sRGB), its alpha if it has one, and its name."""
+
+    pixels: Float[Tensor, "1 3 h w"]
+    alpha: Float[Tensor, "1 1 h w"] | None = None
+    name: str = "picture"
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height, px."""
+        return self.pixels.shape[-1], self.pixels.shape[-2]
+
+    def resized(self, width: int, height: int) -> "Picture":
+        """The picture at another size, transparent parts weighing nothing in the average."""
+        if self.size == (width, height):
+            return self
+        if self.alpha is None:
+            return Picture(resize(self.pixels, height, width).clamp(0, 1), None, self.name)
+        alpha = resize(self.alpha, height, width).clamp(0, 1)
+        weighted = resize(self.pixels * self.alpha, height, width)
+        pixels = torch.where(alpha > 1e-3, weighted / alpha.clamp_min(1e-3), _visible_mean(self))
+        return Picture(pixels.clamp(0, 1), alpha, self.name)
+
+
+def fit(size: tuple[int, int], long_side: int) -> tuple[int, int]:
+    """The width and height of `size` (width, height) scaled to that long side, at least 1 px."""
+    scale = long_side / max(size)
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+
+
+def resize(
+    image: Float[Tensor, "b c h w"], height: int, width: int
+) -> Float[Tensor, "b c height width"]:
+    """The image at another size: bicubic, antialiased when it shrinks. Values may overshoot."""
+    if image.shape[-2:] == (height, width):
+        return image
+    return F.interpolate(
+        image, size=(height, width), mode="bicubic", align_corners=False, antialias=True
+    )
+
+
+def read(source: Source, name: str | None = None) -> Picture:
+    """A picture from a path, encoded bytes, a PIL image, an array or a tensor.
+
+    Arrays are h w, h w 3 or h w 4; tensors 3 h w, 4 h w or 1 c h w; both uint8 (0 to 255), uint16
+    (0 to 65535) or floating point in [0, 1], taken to be sRGB. Files and PIL images are turned as
+    their EXIF orientation says and converted from their colour profile to sRGB. Raises
+    PictureError for what is no picture, is damaged, or has more than 179 million pixels.
+    """
+    if isinstance(source, Tensor):
+        return _from_tensor(source, name or "tensor")
+    if isinstance(source, np.ndarray):
+        return _from_array(source, name or "array")
+    if isinstance(source, Image.Image):
+        return _decoded(source, name or "image")
+    if isinstance(source, bytes):
+        return _from_file(io.BytesIO(source), name or "stdin")
+    return _from_path(Path(source), name)
+
+
+def check_output(path: Path, bits: int = 8) -> str:
+    """The format ("PNG", ...) that this path's suffix asks for.
+
+    Raises SettingError for a suffix or a bit depth that cannot be written, PictureError where the
+    folder is missing or takes no file: before anything is painted.
+    """
+    try:
+        chosen = FORMATS[path.suffix.lower()]
+    except KeyError:
+        raise SettingError(
+            f"cannot write {path.name!r}: end its name in {', '.join(FORMATS)}"
+        ) from None
+    if bits == 16 and chosen != "PNG":
+        raise SettingError(f"16 bit are written to PNG only: end {path.name!r} in .png")
+    if path.is_dir():
+        raise PictureError(f"{path} is a folder: name a file in it")
+    try:
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise PictureError(
+            f"cannot write to the folder {path.parent} ({_reason(error)}): name another with -o"
+        ) from error
+    return chosen
+
+
+def encode(
+    picture: Picture, format: str = "PNG", bits: int = 8, recipe: str | None = None
+) -> bytes:
+    """The picture as the bytes of a file, with an sRGB profile; `recipe` goes into PNG as text.
+
+    JPEG has no transparency: there a transparent picture is laid on white.
+    """
+    if bits == 16:
+        return _encode_png16(picture, recipe)
+    image = to_pil(picture)
+    if format == "JPEG" and image.mode == "RGBA":
+        white = Image.new("RGB", image.size, "white")
+        white.paste(image, mask=image.getchannel("A"))
+        image = white
+    options = dict(SAVE_OPTIONS[format])
+    if format == "PNG" and recipe is not None:
+        from PIL.PngImagePlugin import PngInfo
+
+        options["pnginfo"] = PngInfo()
+        options["pnginfo"].add_itxt(RECIPE_KEY, recipe)
+    buffer = io.BytesIO()
+    image.save(buffer, format=format, icc_profile=srgb_profile(), **options)
+    return buffer.getvalue()
+
+
+def write_bytes(data: bytes, path: Path) -> None:
+    """Write a file whole or not at all: to a temporary file beside it, synced, then renamed.
+
+    Raises PictureError, with nothing left behind, where the disk is full or says no.
+    """
+    part = None
+    try:
+        with tempfile.NamedTemporaryFile(
+            dir=path.parent, prefix=f".{path.name}.", suffix=".part", delete=False
+        ) as file:
+            part = Path(file.name)
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        part.chmod(0o666 & ~_umask())
+        part.replace(path)
+    except OSError as error:
+        raise PictureError(f"cannot write {path} ({_reason(error)}): free space or name another "
+                           "place with -o") from error  # fmt: skip
+    finally:
+        if part is not None:
+            part.unlink(missing_ok=True)
+
+
+def to_pil(picture: Picture) -> Image.Image:
+    """The picture as a PIL image of 8 bits, RGB, or RGBA where it has an alpha."""
+    return Image.fromarray(_to_array(picture, 255, np.uint8))
+
+
+@cache
+def srgb_profile() -> bytes:
+    """The ICC profile of sRGB that written files carry."""
+    profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    # Bytes 24 to 35 hold the time of creation: a fixed one makes the same picture the same file.
+    profile[24:36] = struct.pack(">6H", 2026, 1, 1, 0, 0, 0)
+    return bytes(profile)
+
+
+def _from_path(path: Path, name: str | None) -> Picture:
+    if path.is_dir():
+        raise PictureError(f"{path} is a folder: name a picture in it")
+    try:
+        with path.open("rb") as file:
+            return _from_file(file, name or path.name)
+    except OSError as error:
+        raise PictureError(f"cannot read {path} ({_reason(error)}): check the name") from error
+
+
+def _from_file(file: IO[bytes], name: str) -> Picture:
+    _register_heif()
+    if file.seek(0, io.SEEK_END) == 0:
+        raise PictureError(f"{name} is empty (0 bytes): save or download it again")
+    file.seek(0)
+    with _refusals(name):
+        with Image.open(file) as image:
+            _check_size(image.size, name)
+            return _decoded(image, name)
+
+
+@contextmanager
+def _refusals(name: str) -> Iterator[None]:
+    """Pillow's many ways to refuse a file, as one PictureError each."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow's bomb warning: _check_size refuses itself
+            yield
+    except UnidentifiedImageError as error:
+        raise PictureError(
+            f"{name} is no picture that can be read: use PNG, JPEG, WebP, TIFF, BMP or GIF "
+            "(HEIC with `pip install 'impasto[heif]'`)"
+        ) from error
+    except Image.DecompressionBombError as error:
+        raise PictureError(f"{name} has over {MAX_PIXELS:,} pixels: shrink it first") from error
+    except (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise PictureError(f"{name} is damaged ({reason}): save or download it again") from error
+
+
+def _check_size(size: tuple[int, int], name: str) -> None:
+    width, height = size
+    if width * height > MAX_PIXELS:
+        raise PictureError(
+            f"{name} is {width}x{height}, {width * height:,} pixels, over the limit of "
+            f"{MAX_PIXELS:,}: shrink it first"
+        )
+    if min(size) < MIN_SIDE:
+        raise PictureError(
+            f"{name} is {width}x{height} px: use a picture of at least {MIN_SIDE} px a side"
+        )
+
+
+def _decoded(image: Image.Image, name: str) -> Picture:
+    """The first frame of a PIL image as sRGB pixels and alpha, upright."""
+    with _refusals(name):
+        values = _sixteen_bits(image)
+        if values is None:
+            image = ImageOps.exif_transpose(image)
+            profile = image.info.get("icc_profile")
+            image = _plain_mode(image)
+            values = np.asarray(_to_srgb(image, profile)).astype(np.float32) / np.float32(255)
+        return _from_array(values, name)
+
+
+def _plain_mode(image: Image.Image) -> Image.Image:
+    """The image as L, LA, RGB, RGBA or CMYK; palettes and their transparency resolved."""
+    if image.mode in ("P", "PA", "1") or "transparency" in image.info:
+        transparent = "transparency" in image.info or image.mode == "PA"
+        return image.convert("RGBA" if transparent else "RGB")
+    if image.mode in ("I", "F"):  # 32-bit grey: no agreed range but its own
+        values = np.asarray(image, dtype=np.float32)
+        low, high = float(values.min()), float(values.max())
+        return Image.fromarray(np.uint8((values - low) / max(high - low, 1e-12) * 255 + 0.5))
+    if image.mode in ("L", "LA", "RGB", "RGBA", "CMYK"):
+        return image
+    return image.convert("RGBA" if image.mode in ("La", "RGBa") else "RGB")
+
+
+def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
+    """RGB or RGBA in sRGB, converted from the embedded profile, if there is a usable one."""
+    alpha = image.getchannel("A") if image.mode in ("LA", "RGBA") else None
+    colours = image.convert({"LA": "L", "RGBA": "RGB"}.get(image.mode, image.mode))
+    if profile is not None:
+        try:
+            source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+            target = ImageCms.ImageCmsProfile(io.BytesIO(srgb_profile()))
+            converted = ImageCms.profileToProfile(colours, source, target, outputMode="RGB")
+            colours = converted or colours
+        except (ImageCms.PyCMSError, OSError):
+            pass  # a broken or mismatched profile: the plain numbers are the best reading left
+    colours = colours.convert("RGB")
+    if alpha is not None:
+        colours.putalpha(alpha)
+    return colours
+
+
+def _sixteen_bits(image: Image.Image) -> NDArray[np.float32] | None:
+    """A 16-bit file's full depth in [0, 1], upright and in sRGB; None for any other.
+
+    Pillow has no 16-bit colour: it keeps the high byte of each value. Decoding a second time as
+    if the bytes were swapped yields the low byte, and both together the value.
+    """
+    orientation = image.getexif().get(EXIF_ORIENTATION, 1)
+    if image.mode.startswith("I;16"):
+        values = np.asarray(image).astype(np.float32) / np.float32(65535)
+    elif (swapped := _swapped_tiles(image)) is not None and image.info.get("icc_profile") is None:
+        file = cast(IO[bytes], image.fp)  # type: ignore[attr-defined]
+        high = np.asarray(image).astype(np.uint16)
+        file.seek(0)
+        with Image.open(file) as again:
+            again.tile = swapped
+            low = np.asarray(again).astype(np.uint16)
+        values = (high << 8 | low).astype(np.float32) / np.float32(65535)
+    else:
+        return None
+    return _upright(values, orientation)
+
+
+def _swapped_tiles(image: Image.Image) -> Any:
+    """The decoder's instructions of a 16-bit colour PNG with its byte order swapped, or None."""
+    tiles = getattr(image, "tile", None)
+    if image.format != "PNG" or not tiles or tiles[0].args not in ("RGB;16B", "RGBA;16B"):
+        return None
+    return [tile._replace(args=tile.args.replace("16B", "16L")) for tile in tiles]
+
+
+def _upright(values: NDArray[np.float32], orientation: int) -> NDArray[np.float32]:
+    """Rows and columns turned as EXIF orientation 1 ... 8 says."""
+    if orientation in (5, 6, 7, 8):
+        values = values.swapaxes(0, 1)
+    if orientation in (2, 3, 6, 7):
+        values = values[:, ::-1]
+    if orientation in (3, 4, 7, 8):
+        values = values[::-1]
+    return np.ascontiguousarray(values)
+
+
+def _from_tensor(tensor: Tensor, name: str) -> Picture:
+    if tensor.ndim == 4 and tensor.shape[0] == 1:
+        tensor = tensor[0]
+    if tensor.ndim != 3 or tensor.shape[0] not in (1, 3, 4):
+        raise PictureError(
+            f"the tensor's shape is {tuple(tensor.shape)}: give 3 h w, 4 h w or 1 c h w"
+        )
+    return _from_array(tensor.detach().cpu().permute(1, 2, 0).numpy(), name)
+
+
+def _from_array(array: NDArray[Any], name: str) -> Picture:
+    if array.ndim == 2:
+        array = array[:, :, None]
+    if array.ndim != 3 or array.shape[2] not in (1, 3, 4) or array.size == 0:
+        raise PictureError(f"{name} has the shape {array.shape}: give h w, h w 3 or h w 4")
+    if array.dtype in (np.uint8, np.uint16):
+        values = array.astype(np.float32) / np.iinfo(array.dtype).max
+    elif np.issubdtype(array.dtype, np.floating):
+        values = array.astype(np.float32)
+        if not np.isfinite(values).all() or values.min() < 0 or values.max() > 1:
+            raise PictureError(f"{name} has values outside [0, 1]: scale them to it first")
+    else:
+        raise PictureError(f"{name} has the type {array.dtype}: give uint8, uint16 or float")
+    _check_size((array.shape[1], array.shape[0]), name)
+    pixels = torch.from_numpy(values).permute(2, 0, 1)[None]
+    if pixels.shape[1] == 4:
+        alpha = pixels[:, 3:].contiguous() if bool((pixels[:, 3:] != 1).any()) else None
+        return Picture(pixels[:, :3].contiguous(), alpha, name)
+    return Picture(pixels.expand(1, 3, -1, -1).contiguous(), None, name)
+
+
+def _to_array(picture: Picture, maximum: int, dtype: Any) -> NDArray[Any]:
+    values = picture.pixels
+    if picture.alpha is not None:
+        values = torch.cat([values, picture.alpha.to(values)], 1)
+    scaled = values[0].detach().float().cpu().clamp(0, 1).permute(1, 2, 0).numpy() * maximum
+    return cast(NDArray[Any], np.rint(scaled).astype(dtype))
+
+
+def _encode_png16(picture: Picture, recipe: str | None) -> bytes:
+    """A PNG of 16 bits a channel, which Pillow cannot write (PNG specification, section 11)."""
+    values = _to_array(picture, 65535, np.dtype(">u2"))
+    height, width, channels = values.shape
+    rows = values.reshape(height, -1).view(np.uint8)
+    above = np.vstack([np.zeros_like(rows[:1]), rows[:-1]])
+    filtered = np.empty((height, rows.shape[1] + 1), np.uint8)
+    filtered[:, 0] = 2  # filter "Up": each byte less the one above
+    np.subtract(rows, above, out=filtered[:, 1:])
+    header = struct.pack(">IIBBBBB", width, height, 16, {3: 2, 4: 6}[channels], 0, 0, 0)
+    chunks = [(b"IHDR", header), (b"iCCP", b"sRGB\0\0" + zlib.compress(srgb_profile()))]
+    if recipe is not None:
+        chunks.append((b"iTXt", RECIPE_KEY.encode() + b"\0\0\0\0\0" + recipe.encode()))
+    chunks += [(b"IDAT", zlib.compress(filtered.tobytes(), 6)), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        for kind, body in chunks
+    )
+
+
+def _visible_mean(picture: Picture) -> Float[Tensor, "1 3 1 1"]:
+    """The mean colour of what is not transparent: what lies under the transparent parts."""
+    assert picture.alpha is not None
+    visible = picture.alpha.sum().clamp_min(1e-6)
+    return (picture.pixels * picture.alpha).sum((2, 3), keepdim=True) / visible
+
+
+@cache
+def _register_heif() -> None:
+    """Let Pillow open HEIC, where the extra is installed (AVIF it opens itself)."""
+    try:
+        from pillow_heif import register_heif_opener
+    except ImportError:
+        return
+    register_heif_opener()
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _reason(error: OSError) -> str:
+    return error.strerror or str(error)

@@ -1,0 +1,157 @@
+"""The losses. Style losses compare moments; the content loss compares features; none needs weights.
+
+    content            1/2 sum (F - P)^2                          Gatys et al. 2016, eq. 1
+    gram               sum (S - S*)^2 / (4 C^2)                   eq. 4, at equal picture sizes
+    wasserstein        W2^2 of N(m, S - m m^T) and the target's   Vacher et al. 2020, section 3
+    meanstd            sum (m - m*)^2 + sum (sd - sd*)^2          Li et al. 2017, table 1, BN
+    total variation    mean of squared neighbour differences      Mahendran and Vedaldi 2015, eq. 5
+
+F and P are the features of the painted picture and of the photo; m, S, sd the moments of the
+painted picture and, with a star, of the painting; C the number of channels. Each loss has three
+scales: as the paper writes it, as a mean over entries, and relative to what the target itself
+measures, which makes one weight mean the same at every size, for every painting and network.
+"""
+
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from impasto.moments import Moments
+
+LossScale = Literal["paper", "mean", "relative"]
+StyleLoss = Callable[[Moments, Moments], Float[Tensor, "b"]]
+
+
+def content(
+    features: Float[Tensor, "b c h w"],
+    target: Float[Tensor, "b c h w"],
+    scale: LossScale = "paper",
+) -> Float[Tensor, "b"]:
+    """How far the features are from the photo's.
+
+    `paper`: 1/2 sum (F - P)^2, Gatys et al. 2016, eq. 1. `mean`: the mean of (F - P)^2.
+    `relative`: sum (F - P)^2 / sum P^2.
+    """
+    statistics = torch.promote_types(features.dtype, torch.float32)
+    target = target.to(statistics)
+    squares = (features.to(statistics) - target).square().flatten(1)
+    if scale == "paper":
+        return squares.sum(1) / 2
+    if scale == "mean":
+        return squares.mean(1)
+    return squares.sum(1) / target.square().flatten(1).sum(1).clamp_min(1e-12)
+
+
+def gram(moments: Moments, target: Moments) -> Float[Tensor, "b"]:
+    """sum_ij (S_ij - S*_ij)^2 / (4 C^2).
+
+    E_l of Gatys et al. 2016, eq. 4, where photo and painting have equally many positions M:
+    their G is M S. For other sizes theirs mixes the two areas into the loss; ours does not.
+    """
+    channels = moments.second.shape[-1]
+    return (moments.second - target.second).square().sum((-2, -1)) / (4 * channels**2)
+
+
+def wasserstein(moments: Moments, target: Moments) -> Float[Tensor, "b"]:
+    """The squared 2-Wasserstein distance of the Gaussians with these means and covariances.
+
+    |m - m*|^2 + tr(A) + tr(A*) - 2 tr (R A R)^(1/2) with the covariances A, A* and R = A*^(1/2)
+    (Dowson and Landau 1982, eq. 4; as a style loss: Vacher et al. 2020).
+    """
+    means = (moments.mean - target.mean).square().sum(-1)
+    covariance, wanted = moments.covariance, target.covariance
+    traces = _trace(covariance) + _trace(wanted)
+    root = matrix_sqrt(wanted.detach())
+    return means + traces - 2 * trace_sqrt(root @ covariance @ root)
+
+
+def meanstd(moments: Moments, target: Moments) -> Float[Tensor, "b"]:
+    """sum_c (m_c - m*_c)^2 + sum_c (sd_c - sd*_c)^2.
+
+    The batch-normalisation statistics of Li et al. 2017 (table 1), also AdaIN's style loss
+    (Huang and Belongie 2017, eq. 13, without its square root).
+    """
+    means = (moments.mean - target.mean).square().sum(-1)
+    return means + (moments.deviation - target.deviation).square().sum(-1)
+
+
+STYLE_LOSSES: dict[str, StyleLoss] = {
+    "gram": gram,
+    "wasserstein": wasserstein,
+    "meanstd": meanstd,
+}
+
+
+def style(
+    name: str, moments: Moments, target: Moments, scale: LossScale = "paper"
+) -> Float[Tensor, "b"]:
+    """The style loss of that name on one of the three scales.
+
+    `paper`: the function's own value. `mean`: the mean over the C x C (gram) or C entries.
+    `relative`: divided by the loss of an all-zero feature map, which is |S*|^2 for gram,
+    |m*|^2 + |sd*|^2 for meanstd and |m*|^2 + tr(A*) for wasserstein.
+    """
+    loss = STYLE_LOSSES[name]
+    value = loss(moments, target)
+    if scale == "paper":
+        return value
+    if scale == "mean":
+        return value * 4 if name == "gram" else value / moments.mean.shape[-1]
+    return value / loss(target.zeros(), target).detach().clamp_min(1e-12)
+
+
+def total_variation(image: Float[Tensor, "b c h w"]) -> Float[Tensor, "b"]:
+    """The mean over values of the squared differences to the right and lower neighbours.
+
+    Mahendran and Vedaldi 2015, eq. 5, with beta = 2, as a mean so that its weight means the same
+    at every size.
+    """
+    right = (image[..., :, 1:] - image[..., :, :-1]).square().flatten(1).mean(1)
+    below = (image[..., 1:, :] - image[..., :-1, :]).square().flatten(1).mean(1)
+    return right + below
+
+
+def matrix_sqrt(matrix: Float[Tensor, "b c c"]) -> Float[Tensor, "b c c"]:
+    """The symmetric square root of positive semi-definite matrices; not differentiable here."""
+    values, vectors = _eigen(matrix)
+    return vectors * values.clamp_min(0).sqrt().unsqueeze(-2) @ vectors.mT
+
+
+def trace_sqrt(matrix: Float[Tensor, "b c c"]) -> Float[Tensor, "b"]:
+    """tr M^(1/2) of positive semi-definite matrices, with the gradient 1/2 M^(-1/2)."""
+    value: Tensor = _TraceSqrt.apply(matrix)  # type: ignore[no-untyped-call]
+    return value
+
+
+class _TraceSqrt(torch.autograd.Function):
+    """One eigendecomposition gives value and gradient; none is differentiated.
+
+    Eigenvalues below 10 machine epsilons of the largest are rounding noise: in the gradient they
+    count as that floor, which bounds it.
+    """
+
+    @staticmethod
+    def forward(ctx: torch.autograd.function.FunctionCtx, matrix: Tensor) -> Tensor:
+        values, vectors = _eigen(matrix)
+        floor = values[..., -1:].clamp_min(1e-30) * (10 * torch.finfo(values.dtype).eps)
+        ctx.save_for_backward(vectors, torch.maximum(values, floor).rsqrt())
+        return values.clamp_min(0).sqrt().sum(-1)
+
+    @staticmethod
+    def backward(ctx: torch.autograd.function.FunctionCtx, *grad_outputs: Tensor) -> tuple[Tensor]:
+        vectors, inverse_roots = ctx.saved_tensors  # type: ignore[attr-defined]
+        half = (vectors * inverse_roots.unsqueeze(-2)) @ vectors.mT / 2
+        return (grad_outputs[0][:, None, None] * half,)
+
+
+def _eigen(matrix: Tensor) -> tuple[Tensor, Tensor]:
+    """Eigenvalues (ascending) and eigenvectors of symmetric matrices."""
+    values, vectors = torch.linalg.eigh((matrix + matrix.mT) / 2)
+    return values, vectors
+
+
+def _trace(matrix: Tensor) -> Tensor:
+    return matrix.diagonal(dim1=-2, dim2=-1).sum(-1)

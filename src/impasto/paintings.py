@@ -1,0 +1,54 @@
+"""The built-in paintings: works in the public domain that ship with impasto (see NOTICE)."""
+
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from impasto.errors import PictureError
+
+if TYPE_CHECKING:
+    from impasto.images import Picture
+
+
+@dataclass(frozen=True)
+class Painting:
+    """A work, its painter and its year."""
+
+    title: str
+    painter: str
+    year: str
+
+
+PAINTINGS = {
+    "great-wave": Painting("The Great Wave off Kanagawa", "Katsushika Hokusai", "about 1831"),
+    "poppies": Painting("Poppies", "Katsushika Hokusai", "about 1833"),
+    "village-street-in-auvers": Painting("Village Street in Auvers", "Vincent van Gogh", "1890"),
+    "summertime": Painting("Summertime", "Mary Cassatt", "1894"),
+    "moulin-de-la-galette": Painting(
+        "Bal du moulin de la Galette", "Pierre-Auguste Renoir", "1876"
+    ),
+    "composition-viii": Painting("Composition VIII", "Wassily Kandinsky", "1923"),
+}
+
+
+def is_painting(name: str) -> bool:
+    """True for the name of a built-in painting."""
+    return name in PAINTINGS
+
+
+def path(name: str) -> Path:
+    """The file of a built-in painting."""
+    return Path(str(files("impasto"))) / "data" / "paintings" / f"{name}.jpg"
+
+
+def read(name: str) -> "Picture":
+    """The built-in painting of that name; PictureError, with the known names, if there is none."""
+    from impasto import images
+
+    if not is_painting(name):
+        raise PictureError(
+            f"no file and no built-in painting is called {name!r}: "
+            f"the paintings are {', '.join(PAINTINGS)}"
+        )
+    return images.read(path(name), name)

@@ -1,0 +1,281 @@
+"""Every setting of impasto: its name, default, range and help text, once.
+
+The command line, the web page, the saved recipe and docs/settings.md are made from this class.
+"""
+
+import difflib
+import math
+import operator
+import typing
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import Field, asdict, dataclass, field, fields, replace
+from typing import Any, Literal
+
+from impasto.errors import SettingError
+
+Preset = Literal["best", "paper"]
+LayerWeights = tuple[tuple[str, float], ...]
+"""Layers and their weights. Given as text ("relu1_1:0.2,relu2_1:0.8", or "relu1_1,relu2_1" for
+equal weights that sum to one), as names, or as a mapping."""
+Names = tuple[str, ...]
+"""Names, given as text with commas or as a sequence."""
+Counts = tuple[int, ...]
+"""Whole numbers, given as one number, as text with commas or as a sequence."""
+
+
+LIMITS: dict[str, Callable[[float, float], bool]] = {
+    "at_least": operator.ge,
+    "at_most": operator.le,
+    "above": operator.gt,
+}
+
+
+def setting(default: Any, help: str, *, at_least: float | None = None,
+            at_most: float | None = None, above: float | None = None,
+            group: str = "Method") -> Any:  # fmt: skip
+    """A dataclass field that knows its help text, range and group."""
+    limits = {"at_least": at_least, "at_most": at_most, "above": above}
+    metadata = {"help": help, "group": group} | {k: v for k, v in limits.items() if v is not None}
+    return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How to paint. The defaults are those of the preset `best`; see `settings_for` for others.
+
+    Raises SettingError for a value out of its range, of the wrong type, or unknown.
+    """
+
+    preset: Preset = setting(
+        "best",
+        "Which set of defaults to start from: best is coarse to fine with relative losses, "
+        "paper is Gatys, Ecker and Bethge 2016.",
+        group="Picture",
+    )
+    size: int = setting(
+        512, "Long side of the painted picture, px.", at_least=32, at_most=16384, group="Picture"
+    )
+    original_size: bool = setting(
+        False, "Bring the result back to the photo's own pixels.", group="Picture"
+    )
+    strength: float = setting(
+        0.5,
+        "How far to go from the photo (0) to the painting (1): the content weight is multiplied "
+        "by 2 (1 - strength), the style weight by 2 strength.",
+        at_least=0, at_most=1, group="Picture",
+    )  # fmt: skip
+    seed: int = setting(
+        0, "Seed of everything random: the noise start.", at_least=0, group="Picture"
+    )
+
+    content_layers: LayerWeights = setting(
+        "relu4_2", "Layers of the content loss, with their weights: relu4_2 or relu3_1:1,relu4_2:2."
+    )
+    style_layers: LayerWeights = setting(
+        "relu1_1,relu2_1,relu3_1,relu4_1,relu5_1",
+        "Layers of the style loss, with their weights w_l; without weights they share one equally.",
+    )
+    content_weight: float = setting(0.1, "Weight alpha of the content loss.", at_least=0)
+    style_weight: float = setting(1.0, "Weight beta of the style loss.", at_least=0)
+    tv_weight: float = setting(0.0, "Weight of the total variation loss.", at_least=0)
+    style_loss: Names = setting(
+        "gram,meanstd", "Which moments to match; several are added: gram, wasserstein, meanstd."
+    )
+    loss_scale: Literal["relative", "paper", "mean"] = setting(
+        "relative",
+        "What losses are measured in: relative to the target's own size, the sums of the paper, "
+        "or means.",
+    )
+    backbone: Literal["vgg19", "vgg19-torchvision", "vgg16-torchvision"] = setting(
+        "vgg19", "The network: vgg19 ships, the others need `impasto weights get` once."
+    )
+    pooling: Literal["max", "average", "average-rescaled"] = setting(
+        "max",
+        "How the network halves its maps; average-rescaled doubles the averages, which keeps the "
+        "activations' size.",
+    )
+    padding: Literal["replicate", "zero", "reflect"] = setting(
+        "replicate", "What the network sees beyond the border; the paper's is zero."
+    )
+
+    start: str = setting(
+        "content",
+        "The picture to start from: content, noise, style, or a picture file.",
+        group="Optimisation",
+    )
+    optimizer: Literal["lbfgs", "adam", "adagrad", "sgd", "rmsprop"] = setting(
+        "lbfgs", "What changes the pixels.", group="Optimisation"
+    )
+    learning_rate: float | None = setting(
+        None,
+        "Step size; if not given: lbfgs 1, adam 0.02, adagrad 0.1, sgd 0.02, rmsprop 0.005. For "
+        "sgd it is the root-mean-square change of the first step, in units of full brightness.",
+        above=0, group="Optimisation",
+    )  # fmt: skip
+    momentum: float = setting(
+        0.9, "Momentum of sgd.", at_least=0, at_most=0.999, group="Optimisation"
+    )
+    history: int = setting(
+        20, "How many past steps L-BFGS remembers.", at_least=1, at_most=200, group="Optimisation"
+    )
+    steps: Counts = setting(
+        (60, 40),
+        "Steps at each scale, the smallest first; the last number holds for all larger scales.",
+        at_least=1, group="Optimisation",
+    )  # fmt: skip
+    coarsest: int = setting(
+        128,
+        "Long side of the first scale, px; the scales double from there to the size. 0 paints at "
+        "one scale.",
+        at_least=0, group="Optimisation",
+    )  # fmt: skip
+
+    device: str = setting(
+        "auto", "Where to compute: auto, cpu, cuda, cuda:1, mps.", group="Machine"
+    )
+    precision: Literal["auto", "float32", "bfloat16"] = setting(
+        "auto",
+        "Number format of the network's features; auto takes bfloat16 where the hardware has it. "
+        "Statistics and pixels are always float32.",
+        group="Machine",
+    )
+    threads: int = setting(
+        0, "CPU threads; 0 takes one for each core.", at_least=0, at_most=1024, group="Machine"
+    )
+
+    def __post_init__(self) -> None:
+        for item in fields(self):
+            value = _converted(item, getattr(self, item.name))
+            object.__setattr__(self, item.name, value)
+            _check_range(item, value)
+        _check_names("style_loss", self.style_loss, ("gram", "wasserstein", "meanstd"))
+        if self.content_weight == 0 and self.style_weight == 0:
+            raise SettingError("content_weight and style_weight are both 0: give one a weight")
+
+    def as_dict(self) -> dict[str, Any]:
+        """The settings as plain values that JSON can hold and `settings_for` takes back."""
+        plain = asdict(self)
+        for name in ("content_layers", "style_layers"):
+            plain[name] = dict(plain[name])
+        return plain
+
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "best": {},
+    "paper": {
+        "content_weight": 1.0,
+        "style_weight": 3e7,
+        "style_loss": "gram",
+        "loss_scale": "paper",
+        "padding": "zero",
+        "steps": (500,),
+        "coarsest": 0,
+        "history": 100,
+    },
+}
+"""What each preset changes of the defaults above."""
+
+
+def settings_for(preset: str = "best", **changes: Any) -> Settings:
+    """The settings of a preset, with these changes; a change of None is no change.
+
+    Raises SettingError for an unknown preset, an unknown name or a value out of range.
+    """
+    _check_names("preset", (preset,), tuple(PRESETS))
+    known = [item.name for item in fields(Settings)]
+    for name in changes:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f": did you mean {near[0]!r}?" if near else f": choose from {', '.join(known)}"
+            raise SettingError(f"there is no setting {name!r}{hint}")
+    given = {name: value for name, value in changes.items() if value is not None}
+    return Settings(**{"preset": preset} | PRESETS[preset] | given)
+
+
+def changed(settings: Settings, **changes: Any) -> Settings:
+    """A copy of the settings with these changes."""
+    return replace(settings, **changes)
+
+
+def _converted(item: "Field[Any]", value: Any) -> Any:
+    """The value in the field's own type, from text where it was given so."""
+    kind = item.type
+    try:
+        if kind == LayerWeights:
+            return _layer_weights(value)
+        if kind == Names:
+            return _split(value)
+        if kind == Counts:
+            return tuple(int(part) for part in _split(value))
+        if typing.get_origin(kind) is Literal:
+            _check_names(item.name, (value,), typing.get_args(kind))
+            return value
+        if value is None and type(None) in typing.get_args(kind):
+            return None
+        plain = next(t for t in (typing.get_args(kind) or (kind,)) if t is not type(None))
+        if plain is not str and isinstance(value, bool) != (plain is bool):
+            raise ValueError
+        if plain is int and value != int(value):
+            raise ValueError
+        return plain(value)
+    except SettingError:
+        raise
+    except (TypeError, ValueError):
+        raise SettingError(
+            f"{item.name} is {value!r}, which cannot be read: {item.metadata['help']}"
+        ) from None
+
+
+def _split(value: Any) -> tuple[str, ...]:
+    """The comma-separated parts of a text, or the items of a sequence, or the one thing it is."""
+    if isinstance(value, str):
+        parts = tuple(part.strip() for part in value.split(","))
+    else:
+        parts = tuple(value) if isinstance(value, Iterable) else (value,)
+    if not parts or "" in parts:
+        raise ValueError(value)
+    return parts
+
+
+def _layer_weights(value: Any) -> LayerWeights:
+    """Layers with weights; where none is given, equal weights that sum to one."""
+    items = value.items() if isinstance(value, Mapping) else [_pair(v) for v in _split(value)]
+    layers = tuple((str(name), weight) for name, weight in items)
+    if len(dict(layers)) != len(layers):
+        raise SettingError(f"a layer is named twice in {value!r}: name each once")
+    for name, weight in layers:
+        if weight is not None and not (0 <= float(weight) < float("inf")):
+            raise SettingError(f"the weight of {name} is {weight}: it must be 0 or more")
+    share = 1 / max(1, sum(weight is None for _, weight in layers))
+    return tuple((name, share if weight is None else float(weight)) for name, weight in layers)
+
+
+def _pair(item: Any) -> tuple[str, float | None]:
+    """`relu1_1` or `relu1_1:0.2` or ("relu1_1", 0.2) as a name and its weight, if it has one."""
+    if not isinstance(item, str):
+        name, weight = item
+        return name, float(weight)
+    name, colon, weight = item.partition(":")
+    return name.strip(), float(weight) if colon else None
+
+
+def _check_range(item: "Field[Any]", value: Any) -> None:
+    """SettingError if a number (or one of several) is outside the field's range."""
+    if isinstance(value, str) or value is None:
+        return
+    for number in value if isinstance(value, tuple) else (value,):
+        if not isinstance(number, int | float):
+            continue
+        if not math.isfinite(number):
+            raise SettingError(f"{item.name} is {number}: it must be a finite number")
+        for limit, holds in LIMITS.items():
+            bound = item.metadata.get(limit)
+            if bound is not None and not holds(number, bound):
+                words = limit.replace("_", " ")
+                raise SettingError(f"{item.name} is {number}: it must be {words} {bound}")
+
+
+def _check_names(what: str, names: Iterable[Any], known: tuple[str, ...]) -> None:
+    for name in names:
+        if name not in known:
+            raise SettingError(f"{what} is {name!r}: choose from {', '.join(known)}")

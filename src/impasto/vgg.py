@@ -1,0 +1,174 @@
+"""VGG-19 (and VGG-16) as named layers: `conv1_1`, `relu1_1`, ... `pool5`.
+
+Simonyan and Zisserman, "Very deep convolutional networks for large-scale image recognition",
+2015. Axes are b c h w. Pictures go in as RGB in [0, 1]; the network's own preprocessing happens
+here and nowhere else.
+"""
+
+from collections.abc import Iterable
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from impasto import weights
+from impasto.errors import PictureError, SettingError
+
+Pooling = Literal["max", "average", "average-rescaled"]
+Padding = Literal["zero", "reflect", "replicate"]
+Features = dict[str, Float[Tensor, "b c h w"]]
+
+BACKBONES = ("vgg19", "vgg19-torchvision", "vgg16-torchvision")
+"""The networks that can paint, the one that ships first."""
+
+AVERAGE_RESCALE = 2.0
+"""Average pooling lowers the activations that the next layer was trained on; this factor, the one
+of crowsonkb's style-transfer-pytorch, brings them back. Gatys et al. pool without it."""
+
+_PAD_MODES = {"zero": "constant", "reflect": "reflect", "replicate": "replicate"}
+
+
+def layer_names(convolutions: tuple[int, ...] = weights.VGG19_CONVOLUTIONS) -> tuple[str, ...]:
+    """Every layer in the order of the forward pass: conv, relu, ... and pool for each block."""
+    names: list[str] = []
+    for block, count in enumerate(convolutions, 1):
+        for i in range(1, count + 1):
+            names += [f"conv{block}_{i}", f"relu{block}_{i}"]
+        names.append(f"pool{block}")
+    return tuple(names)
+
+
+def block_of(layer: str) -> int:
+    """The block (1 to 5) of a layer: 4 for `relu4_2` and for `pool4`."""
+    return int(layer.removeprefix("conv").removeprefix("relu").removeprefix("pool")[0])
+
+
+def check_layers(layers: Iterable[str], backbone: str = "vgg19") -> None:
+    """SettingError if one of the layers is not a layer of the backbone."""
+    known = layer_names(weights.entry(backbone).convolutions)
+    for layer in layers:
+        if layer not in known:
+            raise SettingError(
+                f"{backbone} has no layer {layer!r}: it has conv1_1, relu1_1, conv1_2, ... "
+                f"{known[-2]} and pool1 ... pool5"
+            )
+
+
+def halvings(layers: Iterable[str]) -> int:
+    """How often the picture is halved on the way to the deepest of these layers."""
+    return max(block_of(layer) - (0 if layer.startswith("pool") else 1) for layer in layers)
+
+
+def smallest_side(layers: Iterable[str], padding: Padding = "replicate") -> int:
+    """The smallest side, in px, of a picture that these layers can be computed for.
+
+    One pixel must be left at the deepest layer; two for reflection, which needs a neighbour.
+    """
+    return (2 if padding == "reflect" else 1) * int(2 ** halvings(layers))
+
+
+class VGG(nn.Module):
+    """The convolutions of a VGG network; `forward` gives the features of the layers asked for.
+
+    The weights are constants: only the picture has a gradient. `dtype` is that of the features;
+    the picture may always be float32. On AVX-512 with bf16, `torch.bfloat16` is 2.5 to 2.8 times
+    as fast and changes a Gram matrix by 0.3 to 0.5 %.
+    """
+
+    mean: Tensor
+
+    def __init__(
+        self,
+        tensors: dict[str, Tensor],
+        pooling: Pooling = "max",
+        padding: Padding = "replicate",
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        super().__init__()
+        self.pooling, self.padding, self.dtype = pooling, padding, dtype
+        self.register_buffer("mean", tensors["mean"].to(device, torch.float32).view(1, 3, 1, 1))
+        for key, value in tensors.items():
+            if key != "mean":
+                self.register_buffer(_attribute(key), _prepared(value, dtype, device))
+        self.layers = tuple(
+            name
+            for name in layer_names()
+            if name.startswith("pool") or f"conv{name[4:]}.weight" in tensors
+        )
+
+    def forward(self, image: Float[Tensor, "b 3 h w"], layers: Iterable[str]) -> Features:
+        """The features of `layers`, by name; nothing deeper than the deepest is computed.
+
+        image: RGB in [0, 1] (values outside are carried through). Each feature map is b c h/2^k
+        w/2^k, rounded down, after k poolings. Raises PictureError for a picture too small.
+        """
+        wanted = set(layers)
+        height, width = image.shape[-2:]
+        least = smallest_side(wanted, self.padding)
+        if min(height, width) < least:
+            times = halvings(wanted)
+            raise PictureError(
+                f"the picture is {width}x{height} px where it is painted, but "
+                f"{max(wanted, key=block_of)} halves it {times} times: its short side must be at "
+                f"least {least} px"
+            )
+        found: Features = {}
+        x = (image - self.mean.to(image)).to(self.dtype, memory_format=torch.channels_last)
+        deepest = max(self.layers.index(name) for name in wanted)
+        for name in self.layers[: deepest + 1]:
+            x = self._layer(name, x, in_place=f"conv{name[4:]}" not in wanted)
+            if name in wanted:
+                found[name] = x
+        return found
+
+    def _layer(self, name: str, x: Tensor, in_place: bool) -> Tensor:
+        kind = name[:4]
+        if kind == "conv":
+            weight = self.get_buffer(_attribute(f"{name}.weight"))
+            bias = self.get_buffer(_attribute(f"{name}.bias"))
+            if self.padding == "zero":
+                return F.conv2d(x, weight, bias, padding=1)
+            return F.conv2d(F.pad(x, (1, 1, 1, 1), mode=_PAD_MODES[self.padding]), weight, bias)
+        if kind == "relu":
+            return F.relu(x, inplace=in_place)
+        if self.pooling == "max":
+            return F.max_pool2d(x, 2)
+        pooled = F.avg_pool2d(x, 2)
+        return pooled * AVERAGE_RESCALE if self.pooling == "average-rescaled" else pooled
+
+
+def load(
+    backbone: str = "vgg19",
+    layers: Iterable[str] | None = None,
+    pooling: Pooling = "max",
+    padding: Padding = "replicate",
+    dtype: torch.dtype = torch.float32,
+    device: torch.device | str = "cpu",
+) -> VGG:
+    """A backbone with its weights, down to the deepest of `layers` (all of them if None).
+
+    Raises SettingError for an unknown backbone or layer, WeightsError if its file is not there.
+    """
+    if backbone not in BACKBONES:
+        raise SettingError(f"no backbone is called {backbone!r}: choose from {BACKBONES}")
+    names = None
+    if layers is not None:
+        layers = tuple(layers)
+        check_layers(layers, backbone)
+        every = layer_names(weights.entry(backbone).convolutions)
+        deepest = max(every.index(layer) for layer in layers)
+        names = ("mean", *(name for name in every[: deepest + 1] if name.startswith("conv")))
+    return VGG(weights.load(backbone, names), pooling, padding, dtype, device)
+
+
+def _attribute(key: str) -> str:
+    return key.replace(".", "_")
+
+
+def _prepared(value: Tensor, dtype: torch.dtype, device: torch.device | str) -> Tensor:
+    """Convolution weights in channels_last, as the features are; biases just converted."""
+    value = value.to(device, dtype)
+    return value.contiguous(memory_format=torch.channels_last) if value.ndim == 4 else value

