@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -106,7 +106,7 @@ def read(source: Source, name: str | None = None) -> Picture:
     if isinstance(source, Image.Image):
         return _decoded(source, name or "image")
     if isinstance(source, bytes):
-        return _from_file(io.BytesIO(source), name or "stdin")
+        return _from_bytes(source, name or "stdin")
     return _from_path(Path(source), name)
 
 
@@ -203,19 +203,18 @@ def _from_path(path: Path, name: str | None) -> Picture:
     if path.is_dir():
         raise PictureError(f"{path} is a folder: name a picture in it")
     try:
-        with path.open("rb") as file:
-            return _from_file(file, name or path.name)
+        data = path.read_bytes()
     except OSError as error:
         raise PictureError(f"cannot read {path} ({_reason(error)}): check the name") from error
+    return _from_bytes(data, name or path.name)
 
 
-def _from_file(file: IO[bytes], name: str) -> Picture:
+def _from_bytes(data: bytes, name: str) -> Picture:
     _register_heif()
-    if file.seek(0, io.SEEK_END) == 0:
+    if not data:
         raise PictureError(f"{name} is empty (0 bytes): save or download it again")
-    file.seek(0)
     with _refusals(name):
-        with Image.open(file) as image:
+        with Image.open(io.BytesIO(data)) as image:
             _check_size(image.size, name)
             return _decoded(image, name)
 
@@ -302,28 +301,48 @@ def _sixteen_bits(image: Image.Image) -> NDArray[np.float32] | None:
     Pillow has no 16-bit colour: it keeps the high byte of each value. Decoding a second time as
     if the bytes were swapped yields the low byte, and both together the value.
     """
+    deep = _is_deep_png(image) and _is_srgb(image.info.get("icc_profile"))
+    if deep:  # before getexif decodes the image and lets go of the file
+        values = _decode_png16(image.fp)  # type: ignore[attr-defined]
     orientation = image.getexif().get(EXIF_ORIENTATION, 1)
-    if image.mode.startswith("I;16"):
-        values = np.asarray(image).astype(np.float32) / np.float32(65535)
-    elif (swapped := _swapped_tiles(image)) is not None and image.info.get("icc_profile") is None:
-        file = cast(IO[bytes], image.fp)  # type: ignore[attr-defined]
-        high = np.asarray(image).astype(np.uint16)
-        file.seek(0)
-        with Image.open(file) as again:
-            again.tile = swapped
-            low = np.asarray(again).astype(np.uint16)
-        values = (high << 8 | low).astype(np.float32) / np.float32(65535)
-    else:
-        return None
-    return _upright(values, orientation)
+    if not deep:
+        if not image.mode.startswith("I;16"):
+            return None
+        values = np.asarray(image)
+    return _upright(values.astype(np.float32) / np.float32(65535), orientation)
 
 
-def _swapped_tiles(image: Image.Image) -> Any:
-    """The decoder's instructions of a 16-bit colour PNG with its byte order swapped, or None."""
+def _is_deep_png(image: Image.Image) -> bool:
+    """True for a PNG of 16-bit colour that is not decoded yet."""
     tiles = getattr(image, "tile", None)
-    if image.format != "PNG" or not tiles or tiles[0].args not in ("RGB;16B", "RGBA;16B"):
-        return None
-    return [tile._replace(args=tile.args.replace("16B", "16L")) for tile in tiles]
+    return bool(image.format == "PNG" and tiles and tiles[0].args in ("RGB;16B", "RGBA;16B"))
+
+
+def _decode_png16(file: Any) -> NDArray[np.uint16]:
+    """The values of a PNG of 16-bit colour, h w c."""
+    file.seek(0)
+    data = file.read()
+    decoded: list[NDArray[np.uint16]] = []
+    for order in ("16B", "16L"):
+        with Image.open(io.BytesIO(data)) as image:
+            tiles: Any = image.tile
+            swapped = [tile._replace(args=tile.args.replace("16B", order)) for tile in tiles]
+            image.tile = swapped
+            decoded.append(np.asarray(image).astype(np.uint16))
+    high, low = decoded
+    values: NDArray[np.uint16] = high << np.uint16(8) | low
+    return values
+
+
+def _is_srgb(profile: bytes | None) -> bool:
+    """True for no profile, which means sRGB, and for one that calls itself so."""
+    if profile is None:
+        return True
+    try:
+        opened = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        return "sRGB" in ImageCms.getProfileDescription(opened)
+    except (ImageCms.PyCMSError, OSError):
+        return True
 
 
 def _upright(values: NDArray[np.float32], orientation: int) -> NDArray[np.float32]:

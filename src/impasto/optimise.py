@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from impasto.errors import DivergedError
+from impasto.lbfgs import Lbfgs
 from impasto.settings import Settings
 
 Terms = dict[str, Float[Tensor, ""]]
@@ -16,7 +17,7 @@ Evaluate = Callable[[Tensor], tuple[Terms, Tensor]]
 """A picture to its loss terms (with their sum as `total`) and the gradient of that sum."""
 
 LEARNING_RATES = {"lbfgs": 1.0, "adam": 0.02, "adagrad": 0.1, "sgd": 0.02, "rmsprop": 0.005}
-DIVERGENCE = 100.0  # a loss so many times that of the start has run away
+DIVERGENCE = 10.0  # a loss so many times that of the start has run away
 RESTARTS = 3  # of a run that diverged, from its best picture and with empty memory
 
 
@@ -33,20 +34,20 @@ def minimise(
 ) -> Iterator[Iterate]:
     """Take so many steps from `image`; yields after each.
 
-    Every step is one evaluation: L-BFGS takes its full step without a line search (Liu and
-    Nocedal 1989; the first is scaled to 1 / |gradient|_1). Its pixels are free, those of the
-    first-order methods are clamped to [0, 1]. A loss that is not finite, or a hundred times that
+    Every step is one evaluation: L-BFGS takes its full step. Its pixels are free, those of the
+    first-order methods are clamped to [0, 1]. A loss that is not finite, or ten times that
     of the start, sends the run back to its best picture with empty memory; the fourth time it
     raises DivergedError. The yielded image is live: clone it to keep it.
     """
     pixels = image.detach().clone()
     optimizer: torch.optim.Optimizer | None = None
-    best, best_loss, first_loss = pixels.clone(), math.inf, math.inf
+    best, best_loss = pixels.clone(), math.inf
+    first_loss: float | None = None
     restarts = 0
     for _ in range(steps):
         terms, gradient = evaluate(pixels)
         loss = float(terms["total"])
-        first_loss = min(first_loss, loss)
+        first_loss = loss if first_loss is None else first_loss
         if not math.isfinite(loss) or loss > DIVERGENCE * first_loss:
             restarts += 1
             if restarts > RESTARTS or optimizer is None:
@@ -60,7 +61,7 @@ def minimise(
         if optimizer is None:
             optimizer = _optimizer(pixels, gradient, settings)
         pixels.grad = gradient
-        optimizer.step(lambda loss=terms["total"]: loss)  # type: ignore[misc]
+        optimizer.step()
         pixels.grad = None
         if settings.optimizer != "lbfgs":
             pixels.clamp_(0, 1)
@@ -79,11 +80,7 @@ def _optimizer(pixels: Tensor, gradient: Tensor, settings: Settings) -> torch.op
     rate = settings.learning_rate or LEARNING_RATES[settings.optimizer]
     match settings.optimizer:
         case "lbfgs":
-            # All tolerances 0: they are absolute, and the scale of a loss is the user's choice.
-            return torch.optim.LBFGS(
-                [pixels], lr=rate, max_iter=1, history_size=settings.history,
-                tolerance_grad=0, tolerance_change=0,
-            )  # fmt: skip
+            return Lbfgs(pixels, rate, settings.history)
         case "adam":
             return torch.optim.Adam([pixels], lr=rate, betas=(0.9, 0.99), eps=1e-16)
         case "adagrad":

@@ -18,7 +18,8 @@ from impasto.errors import PictureError, SettingError
 
 Pooling = Literal["max", "average", "average-rescaled"]
 Padding = Literal["zero", "reflect", "replicate"]
-Features = dict[str, Float[Tensor, "b c h w"]]
+Features = dict[str, Float[Tensor, "_ _ _ _"]]
+"""Feature maps by layer, b c h w, each of its own size."""
 
 BACKBONES = ("vgg19", "vgg19-torchvision", "vgg16-torchvision")
 """The networks that can paint, the one that ships first."""

@@ -1,0 +1,52 @@
+"""What the tests share: the real network, loaded once, and small pictures made here."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from impasto import vgg
+from impasto.cli import main
+
+ROOT = Path(__file__).parents[1]
+EXAMPLES = ROOT / "examples"
+
+torch.set_num_threads(2)  # the machine the suite is timed for; more would not change a result
+
+
+@pytest.fixture(scope="session")
+def network() -> vgg.VGG:
+    """VGG-19 in float32 with zero padding, all layers."""
+    return vgg.load("vgg19", padding="zero")
+
+
+@pytest.fixture(scope="session")
+def astronaut() -> torch.Tensor:
+    """The upper left 64x64 px of the astronaut."""
+    with Image.open(EXAMPLES / "astronaut.jpg") as image:
+        pixels = np.asarray(image.convert("RGB"))[:64, :64].copy()
+    return torch.from_numpy(pixels).permute(2, 0, 1)[None].float() / 255
+
+
+@pytest.fixture(scope="session")
+def photo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A photo of 96x64 px on disk."""
+    path = tmp_path_factory.mktemp("photos") / "photo.png"
+    with Image.open(EXAMPLES / "china.jpg") as image:
+        image.convert("RGB").resize((96, 64)).save(path)
+    return path
+
+
+@pytest.fixture
+def impasto(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Run the command line in this process: its exit status, stdout and stderr."""
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        status = main([str(argument) for argument in arguments])
+        out, err = capsys.readouterr()
+        return status, out, err
+
+    return run
