@@ -33,7 +33,7 @@ class Lbfgs(torch.optim.Optimizer):
         self.change: Tensor | None = None  # of the step before, flat
 
     @torch.no_grad()
-    def step(self, closure: object = None) -> None:  # type: ignore[override]
+    def step(self, closure: object = None) -> None:  # type: ignore[override]  # noqa: ARG002
         """Move the pixels, whose `grad` is set, by one step."""
         assert self.pixels.grad is not None
         gradient = self.pixels.grad.flatten()

@@ -25,6 +25,8 @@ from impasto.settings import Settings, changed, settings_for
 
 NOISE_MEAN, NOISE_DEVIATION = 0.5, 0.2  # of the white noise start, in [0, 1]; clamped to it
 
+Record = dict[str, int | float]
+
 
 @dataclass(frozen=True, eq=False)
 class Step:
@@ -52,6 +54,11 @@ class Step:
         """The loss terms before this step, weighted: content, style, (tv), total."""
         return {name: float(value) for name, value in self.terms.items()}
 
+    @property
+    def record(self) -> Record:
+        """What a history keeps of the step: its number, its size (long side, px), its losses."""
+        return {"step": self.step, "size": max(self.size), **self.losses}
+
     def picture(self, full_size: bool = True) -> Picture:
         """The picture after this step, at the size asked for in the end (or at the scale's own).
 
@@ -68,8 +75,8 @@ class Result:
 
     picture: Picture
     settings: Settings
-    history: list[dict[str, float]]
-    """The loss terms before each step, with `step`, `size` (long side, px)."""
+    history: list[Record]
+    """The record of each step."""
     seconds: float
     recipe: dict[str, Any]
 
@@ -105,16 +112,16 @@ def stylize(
     the name of a built-in painting. Settings are given as a Settings, by name, or both:
     `stylize("photo.jpg", "great-wave", preset="paper", size=256)`. Raises ImpastoError.
     """
-    history: list[dict[str, float]] = []
+    history: list[Record] = []
     last: Step | None = None
     began = time.perf_counter()
     for last in steps(content, style, settings, **changes):
-        history.append({"step": last.step, "size": max(last.size), **last.losses})
+        history.append(last.record)
     assert last is not None  # Settings admit no run without a step
     return result(last, history, time.perf_counter() - began)
 
 
-def result(last: Step, history: list[dict[str, float]], seconds: float) -> Result:
+def result(last: Step, history: list[Record], seconds: float) -> Result:
     """The result of a run that ended with this step, or was stopped there."""
     painter = last._painter
     recipe = painter.recipe() | {

@@ -14,7 +14,7 @@ from impasto.errors import DivergedError, PictureError, SettingError
 if TYPE_CHECKING:
     from impasto.cli.progress import Progress
     from impasto.images import Picture
-    from impasto.paint import Step
+    from impasto.paint import Record, Step
     from impasto.settings import Settings
 
 ALWAYS_SAVED = (1, 5, 10)  # the steps that reports on the method show, whatever --save-every says
@@ -65,8 +65,8 @@ def stylize(
     from impasto.cli.progress import Progress
 
     picture = _content(content)
-    _check_space(target, picture, settings, bits)
     kind = images.check_output(target, bits) if target else "PNG"
+    _check_space(target, picture, settings, bits)
     painting = _style(style)
     run = _Run(picture, painting, settings, save_every[0] if save_every else 0, folder)
     with Progress(quiet, target) as progress:
@@ -88,7 +88,7 @@ class _Run:
         self.content, self.style, self.settings = content, style, settings
         self.every, self.folder = every, folder
         self.last: Step | None = None
-        self.history: list[dict[str, float]] = []
+        self.history: list[Record] = []
         self.stopped = False
         self.diverged: DivergedError | None = None
         self.began = time.perf_counter()
@@ -98,11 +98,12 @@ class _Run:
         from impasto import paint
 
         try:
+            steps = paint.steps(self.content, self.style, self.settings)
             progress.begin(self.content, self.style, self.settings)
-            for step in paint.steps(self.content, self.style, self.settings):
+            for step in steps:
                 self.last = step
-                self.history.append({"step": step.step, "size": max(step.size), **step.losses})
-                progress.show(step, self.history[-1])
+                self.history.append(step.record)
+                progress.show(step, step.losses)
                 if self.every and (step.step % self.every == 0 or step.step in ALWAYS_SAVED):
                     self._save_step(step)
         except KeyboardInterrupt:

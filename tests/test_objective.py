@@ -1,0 +1,63 @@
+"""The objective: the sum of its parts, and the gradient of that sum."""
+
+import torch
+
+from impasto import losses, moments, vgg
+from impasto.objective import Objective, Weights, style_moments
+
+STYLE_LAYERS = (("relu1_1", 0.25), ("relu2_1", 0.75))
+
+
+def objective(
+    network: vgg.VGG,
+    photo: torch.Tensor,
+    weights: Weights,
+    style_losses: tuple[str, ...] = ("gram",),
+) -> Objective:
+    painting = photo.flip(-1).roll(1, 1)
+    style = style_moments(network, painting, dict(STYLE_LAYERS))
+    return Objective(
+        network, photo, style, weights, (("relu2_2", 1.0),), STYLE_LAYERS, style_losses
+    )
+
+
+def test_terms_are_the_weighted_losses(network: vgg.VGG, astronaut: torch.Tensor) -> None:
+    image = astronaut.roll(3, -1)
+    found = objective(network, astronaut, Weights(2.0, 30.0, 5.0)).terms(image)
+    layers = ["relu1_1", "relu2_1", "relu2_2"]
+    f, p = network(image, layers), network(astronaut, layers)
+    a = network(astronaut.flip(-1).roll(1, 1), layers)
+    style = sum(
+        w * losses.gram(moments.measure(f[layer]), moments.measure(a[layer]))
+        for layer, w in STYLE_LAYERS
+    )
+    torch.testing.assert_close(found["content"], 2 * losses.content(f["relu2_2"], p["relu2_2"])[0])
+    torch.testing.assert_close(found["style"], 30 * style[0])
+    torch.testing.assert_close(found["tv"], 5 * losses.total_variation(image)[0])
+    total = found["content"] + found["style"] + found["tv"]
+    torch.testing.assert_close(found["total"], total)
+
+
+def test_gradient_is_that_of_the_total(network: vgg.VGG, astronaut: torch.Tensor) -> None:
+    """Against a central difference along a random direction, in float64."""
+    net = vgg.load("vgg19", ["relu2_2"], padding="replicate", dtype=torch.float64)
+    photo = astronaut.double()[..., :32, :32]
+    o = objective(net, photo, Weights(1e-4, 3.0, 1.0), ("gram", "meanstd"))
+    image = photo.roll(5, -1)
+    _, gradient = o.evaluate(image)
+    direction = torch.randn(image.shape, generator=torch.Generator().manual_seed(0)).double()
+    step = 1e-7
+    ahead, behind = o.terms(image + step * direction), o.terms(image - step * direction)
+    slope = (ahead["total"] - behind["total"]) / (2 * step)
+    torch.testing.assert_close((gradient * direction).sum(), slope, rtol=1e-4, atol=0)
+
+
+def test_content_alone_is_zero_at_the_photo(network: vgg.VGG, astronaut: torch.Tensor) -> None:
+    terms, gradient = objective(network, astronaut, Weights(1.0, 0.0)).evaluate(astronaut)
+    assert terms["total"] == 0
+    assert gradient.abs().max() == 0
+
+
+def test_layers_of_no_weight_are_not_computed(network: vgg.VGG, astronaut: torch.Tensor) -> None:
+    assert objective(network, astronaut, Weights(0.0, 1.0)).layers == ("relu1_1", "relu2_1")
+    assert objective(network, astronaut, Weights(1.0, 0.0)).layers == ("relu2_2",)

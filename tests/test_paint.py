@@ -1,0 +1,248 @@
+"""The recipe: its identities, its scales, and the stream of steps that all front ends consume."""
+
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import impasto
+from impasto import images, paint
+from impasto.errors import DivergedError, PictureError, SettingError
+from impasto.settings import settings_for
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+SMALL = {"size": 64, "coarsest": 32, "steps": (4, 3), "precision": "float32"}
+
+
+def painted(photo: object, style: object = "great-wave", **changes: object) -> impasto.Result:
+    return impasto.stylize(photo, style, **(SMALL | changes))
+
+
+@pytest.fixture(scope="module")
+def result(photo: Path) -> impasto.Result:
+    return painted(photo)
+
+
+def test_a_picture_is_painted(result: impasto.Result, photo: Path) -> None:
+    assert result.picture.size == (64, 43)
+    assert result.image.size == (64, 43)
+    original = images.read(photo).resized(64, 43)
+    assert (result.picture.pixels - original.pixels).abs().mean() > 0.02
+    assert [entry["size"] for entry in result.history] == [32] * 4 + [64] * 3
+    assert result.history[-1]["total"] < result.history[4]["total"]
+    assert result.seconds > 0
+
+
+def test_the_same_seed_is_the_same_picture(result: impasto.Result, photo: Path) -> None:
+    assert torch.equal(painted(photo).picture.pixels, result.picture.pixels)
+    a, b = painted(photo, start="noise", seed=1), painted(photo, start="noise", seed=2)
+    assert not torch.equal(a.picture.pixels, b.picture.pixels)
+    assert torch.equal(painted(photo, start="noise", seed=1).picture.pixels, a.picture.pixels)
+
+
+def test_strength_zero_is_the_photo(photo: Path) -> None:
+    found = painted(photo, strength=0.0)
+    original = images.read(photo).resized(64, 43)
+    torch.testing.assert_close(found.picture.pixels, original.pixels, rtol=0, atol=1e-5)
+
+
+def test_more_strength_is_further_from_the_photo(photo: Path) -> None:
+    original = images.read(photo).resized(64, 43).pixels
+    distances = [
+        (painted(photo, strength=s, steps=(12, 8)).picture.pixels - original).square().mean()
+        for s in (0.02, 0.3, 1.0)
+    ]
+    assert distances == sorted(distances)
+    assert distances[0] < distances[2] / 2
+
+
+def test_all_kinds_of_input_paint_the_same(result: impasto.Result, photo: Path) -> None:
+    with Image.open(photo) as image:
+        image.load()
+    array = np.asarray(image)
+    tensor = torch.from_numpy(array.copy()).permute(2, 0, 1)
+    for content in (str(photo), image, array, tensor, images.read(photo)):
+        assert torch.equal(painted(content).picture.pixels, result.picture.pixels)
+    wave = impasto.paint.paintings.path("great-wave")
+    assert torch.equal(painted(photo, wave).picture.pixels, result.picture.pixels)
+
+
+def test_settings_objects_and_names_are_one_mechanism(photo: Path, result: impasto.Result) -> None:
+    settings = settings_for(**SMALL)
+    assert torch.equal(
+        impasto.stylize(photo, "great-wave", settings).picture.pixels, result.picture.pixels
+    )
+    changed = impasto.stylize(photo, "great-wave", settings, size=48)
+    assert changed.picture.size == (48, 32)
+    assert changed.settings.steps == (4, 3)
+
+
+def test_the_stream_of_steps(photo: Path) -> None:
+    found = []
+    for step in impasto.steps(photo, "great-wave", **SMALL):
+        found.append((step.step, step.scale, step.size, step.work))
+        assert step.steps == 7
+        assert step.scales == 2
+        assert set(step.losses) == {"content", "style", "total"}
+        assert step.picture().size == (64, 43)
+        assert step.picture(full_size=False).size == step.size
+    assert [entry[0] for entry in found] == [1, 2, 3, 4, 5, 6, 7]
+    assert [entry[1] for entry in found] == [1, 1, 1, 1, 2, 2, 2]
+    assert found[0][2] == (32, 21)
+    work = [entry[3] for entry in found]
+    assert work == sorted(work)
+    assert work[-1] == pytest.approx(1)
+    # by hand: 4 steps of 32x21 against 3 of 64x43
+    assert work[3] == pytest.approx(4 * 32 * 21 / (4 * 32 * 21 + 3 * 64 * 43))
+
+
+def test_a_picture_taken_on_the_way_does_not_change_later(photo: Path) -> None:
+    stream = impasto.steps(photo, "great-wave", **SMALL)
+    early = next(stream).picture(full_size=False)
+    before = early.pixels.clone()
+    list(stream)
+    assert torch.equal(early.pixels, before)
+
+
+def test_stopping_early_gives_the_picture_so_far(photo: Path) -> None:
+    stream = impasto.steps(photo, "great-wave", **SMALL)
+    last = [next(stream), next(stream)][-1]
+    found = paint.result(last, [], 1.0)
+    assert found.picture.size == (64, 43)
+    assert found.recipe["steps_taken"] == 2
+
+
+def test_bad_arguments_are_refused_before_anything_is_painted(photo: Path) -> None:
+    with pytest.raises(SettingError):
+        impasto.steps(photo, "great-wave", size=3)
+    with pytest.raises(PictureError):
+        impasto.steps(photo, "no-such-painting.jpg")
+    with pytest.raises(SettingError, match="has no layer"):
+        impasto.steps(photo, "great-wave", style_layers="relu9_1")
+    with pytest.raises(SettingError, match="device"):
+        impasto.steps(photo, "great-wave", device="abacus")
+
+
+@pytest.mark.parametrize(
+    ("size", "changes", "expected"),
+    [
+        ((600, 600), {}, [128, 256, 512]),
+        ((600, 600), {"size": 1024}, [128, 256, 512, 1024]),
+        ((600, 600), {"size": 700}, [128, 299, 700]),
+        ((600, 600), {"size": 128}, [128]),
+        ((600, 600), {"size": 100}, [100]),
+        ((600, 600), {"size": 140}, [128, 140]),
+        ((600, 600), {"preset": "paper"}, [512]),
+        ((2000, 200), {}, [256, 512]),  # 128x13 is too small for relu5_1
+    ],
+)
+def test_scales(size: tuple[int, int], changes: dict[str, object], expected: list[int]) -> None:
+    sizes = paint.scale_sizes(size, settings_for(**changes), 16)
+    assert [max(scale) for scale in sizes] == expected
+
+
+def test_a_strip_that_is_too_thin_is_refused_with_the_size_it_needs() -> None:
+    with pytest.raises(PictureError, match="--size 4000"):
+        paint.scale_sizes((5000, 20), settings_for(), 16)
+    assert paint.scale_sizes((5000, 20), settings_for(size=4000), 16)[-1] == (4000, 16)
+
+
+def test_carry_up_of_nothing_painted_is_the_fine_photo() -> None:
+    fine = torch.rand(1, 3, 40, 60)
+    coarse = images.resize(fine, 20, 30)
+    torch.testing.assert_close(paint.carry_up(coarse, coarse, fine), fine)
+    # a uniform change of the coarse picture is that same change of the fine one
+    torch.testing.assert_close(paint.carry_up(coarse + 0.1, coarse, fine), fine + 0.1)
+
+
+@pytest.mark.parametrize("start", ["content", "style", "noise", "file"])
+def test_starts(start: str, photo: Path, tmp_path: Path) -> None:
+    """At one scale and a tiny rate, the picture after one step is the start."""
+    Image.new("RGB", (70, 50), (200, 30, 90)).save(tmp_path / "start.png")
+    given = str(tmp_path / "start.png") if start == "file" else start
+    step = next(
+        impasto.steps(
+            photo, "great-wave", size=64, coarsest=0, steps=1, start=given, learning_rate=1e-6,
+            optimizer="adam", precision="float32",
+        )
+    )  # fmt: skip
+    found = step.picture().pixels
+    if start == "noise":
+        assert 0.15 < found.std() < 0.25
+        assert abs(found.mean() - 0.5) < 0.02
+        return
+    source = {"content": photo, "file": given, "style": paint.paintings.path("great-wave")}[start]
+    expected = images.read(source).resized(64, 43).pixels
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+
+
+def test_original_size_brings_the_photos_pixels_back(photo: Path) -> None:
+    assert painted(photo, size=48, original_size=True).picture.size == (96, 64)
+
+
+def test_transparent_photos_stay_transparent(photo: Path) -> None:
+    rgba = np.dstack([np.asarray(Image.open(photo)), np.full((64, 96), 255, np.uint8)])
+    rgba[:32, :, 3] = 0
+    found = painted(rgba).picture
+    assert found.alpha is not None
+    assert found.alpha[..., :20, :].max() == 0
+    assert found.alpha[..., 24:, :].min() > 0.999
+
+
+def test_the_painting_is_never_enlarged(photo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    style = images.read(np.random.default_rng(0).random((40, 40, 3), dtype=np.float32))
+    painter = paint._Painter(images.read(photo), style, settings_for(**SMALL))
+    assert painter._style_at(64).shape[-2:] == (40, 40)
+    assert painter._style_at(32).shape[-2:] == (32, 32)
+
+
+def test_divergence_leaves_the_steps_before_it(photo: Path) -> None:
+    taken = []
+    with pytest.raises(DivergedError):
+        for step in impasto.steps(
+            photo, "great-wave", **(SMALL | {"learning_rate": 1e5, "steps": 40})
+        ):
+            taken.append(step)
+    assert taken
+    assert paint.result(taken[-1], [], 1.0).picture.pixels.isfinite().all()
+
+
+def test_saving_and_the_recipe(result: impasto.Result, tmp_path: Path) -> None:
+    result.save(tmp_path / "a.png")
+    result.save(tmp_path / "deep.png", bits=16)
+    with Image.open(tmp_path / "a.png") as image:
+        recipe = json.loads(image.info["impasto"])
+    assert recipe["backbone"] == "vgg19"
+    assert recipe["style"] == "great-wave"
+    assert recipe["settings"]["size"] == 64
+    again = settings_for(**recipe["settings"])
+    assert again == result.settings
+    deep = images.read(tmp_path / "deep.png")
+    torch.testing.assert_close(deep.pixels, result.picture.pixels, rtol=0, atol=1e-5)
+    with pytest.raises(SettingError):
+        result.save(tmp_path / "a.xyz")
+
+
+def test_notebooks_show_the_picture(result: impasto.Result) -> None:
+    with Image.open(io.BytesIO(result._repr_png_())) as image:
+        assert image.size == (64, 43)
+
+
+def test_bfloat16_paints_nearly_the_same_loss(photo: Path) -> None:
+    losses = {
+        precision: painted(photo, precision=precision, steps=(15, 10)).history[-1]["total"]
+        for precision in ("float32", "bfloat16")
+    }
+    assert losses["bfloat16"] == pytest.approx(losses["float32"], rel=0.1)
+
+
+def test_public_names_are_there() -> None:
+    for name in impasto.__all__:
+        assert getattr(impasto, name) is not None
+    assert callable(impasto.stylize)
+    with pytest.raises(AttributeError):
+        _ = impasto.nothing
