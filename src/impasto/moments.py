@@ -12,11 +12,14 @@ tiling, distribution and the blending of styles.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
+BLOCKS = 16  # that a product in bfloat16 is summed over, see _product
 VARIANCE_FLOOR = 1e-5  # added under the square root, as in AdaIN (Huang and Belongie 2017)
 
 
@@ -60,21 +63,90 @@ def measure(
     """The moments of feature maps, each position weighing `weight` >= 0 (1 if None).
 
     Statistics are float32 for features of lower precision. Where all weights are zero the mean
-    and second moment are zero too.
+    and second moment are zero too. Differentiable with respect to the features, once.
     """
-    statistics = torch.promote_types(features.dtype, torch.float32)
-    vectors = features.permute(0, 2, 3, 1).flatten(1, 2).to(statistics)  # b p c
     if weight is None:
-        n = vectors.new_full((vectors.shape[0],), vectors.shape[1])
-        weighted = vectors
+        n = features.new_full((features.shape[0],), features[0, 0].numel(), dtype=_wide(features))
     else:
-        w = weight.permute(0, 2, 3, 1).flatten(1, 2).to(statistics)  # b p 1
-        n = w.sum((1, 2))
-        weighted = vectors * w
-    share = n.clamp_min(torch.finfo(statistics).tiny).reciprocal()
-    mean = weighted.sum(1) * share[:, None]
-    second = vectors.transpose(1, 2) @ weighted * share[:, None, None]
+        n = weight.to(_wide(features)).sum((1, 2, 3))
+    mean, second = _Measure.apply(features, weight, n)  # type: ignore[no-untyped-call]
     return Moments(n, mean, second)
+
+
+def pull_back(
+    features: Float[Tensor, "b c h w"],
+    weight: Float[Tensor, "b 1 h w"] | None,
+    n: Float[Tensor, "b"],
+    mean_gradient: Float[Tensor, "b c"],
+    second_gradient: Float[Tensor, "b c c"],
+) -> Float[Tensor, "b c h w"]:
+    """dL/dF from dL/dm and dL/dS: (dL/dm + (dL/dS + dL/dS^T) F) w / n.
+
+    The features may be a tile of a larger picture, with the n of the whole: a tile needs to know
+    no more of the others than these two small gradients.
+    """
+    share = _share(n)
+    symmetric = (second_gradient + second_gradient.mT) * share[:, None, None]
+    offset = mean_gradient * share[:, None]
+    vectors = _vectors(features)
+    gradient = torch.matmul(vectors, symmetric.to(features.dtype))
+    gradient += offset.to(features.dtype)[:, None]
+    if weight is not None:
+        gradient *= _vectors(weight).to(features.dtype)
+    return gradient.unflatten(1, features.shape[-2:]).permute(0, 3, 1, 2)
+
+
+class _Measure(torch.autograd.Function):
+    """Mean and second moment; saves the features as they are and no wider copy of them."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, features: Tensor, weight: Tensor | None, n: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        ctx.save_for_backward(features, n)
+        ctx.weight = weight
+        vectors = _vectors(features)
+        weighted = vectors if weight is None else vectors * _vectors(weight).to(features.dtype)
+        share = _share(n)
+        mean = weighted.sum(1, dtype=n.dtype) * share[:, None]
+        second = torch.stack([_product(a, b) for a, b in zip(vectors, weighted, strict=True)])
+        return mean, second * share[:, None, None]
+
+    @staticmethod
+    @once_differentiable  # type: ignore[untyped-decorator]
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        features, n = ctx.saved_tensors
+        return pull_back(features, ctx.weight, n, *gradients), None, None
+
+
+def _product(a: Float[Tensor, "p c"], b: Float[Tensor, "p c"]) -> Float[Tensor, "c c"]:
+    """sum_p a_p b_p^T. In bfloat16 over blocks, whose sums are added in float32.
+
+    A product of bfloat16 matrices is summed in float32 but rounded to bfloat16 (0.2 %); over 16
+    blocks the roundings average out to 0.04 %, at two and a half times the speed of float32.
+    """
+    if a.dtype != torch.bfloat16:
+        return a.mT @ b
+    length = max(1, a.shape[0] // BLOCKS)
+    whole = a.shape[0] // length * length
+    blocks = a[:whole].unflatten(0, (-1, length)), b[:whole].unflatten(0, (-1, length))
+    found = torch.bmm(blocks[0].mT, blocks[1]).sum(0, dtype=torch.float32)
+    return found + a[whole:].mT.float() @ b[whole:].float()
+
+
+def _vectors(maps: Float[Tensor, "b c h w"]) -> Float[Tensor, "b p c"]:
+    """Feature vectors by position: a view of maps in channels_last."""
+    return maps.permute(0, 2, 3, 1).flatten(1, 2)
+
+
+def _wide(features: Tensor) -> torch.dtype:
+    """The type of statistics: float32, or float64 for features in float64."""
+    return torch.promote_types(features.dtype, torch.float32)
+
+
+def _share(n: Float[Tensor, "b"]) -> Float[Tensor, "b"]:
+    """1 / n, and nearly nothing of nothing where n is zero."""
+    return n.clamp_min(torch.finfo(n.dtype).tiny).reciprocal()
 
 
 def mix(styles: Sequence[Moments], weights: Sequence[float]) -> Moments:
