@@ -35,14 +35,25 @@ def content(
     `paper`: 1/2 sum (F - P)^2, Gatys et al. 2016, eq. 1. `mean`: the mean of (F - P)^2.
     `relative`: sum (F - P)^2 / sum P^2.
     """
+    return content_factor(target, scale) * squared_distance(features, target)
+
+
+def squared_distance(
+    features: Float[Tensor, "b c h w"], target: Float[Tensor, "b c h w"]
+) -> Float[Tensor, "b"]:
+    """sum (F - P)^2, in float32 or wider."""
     statistics = torch.promote_types(features.dtype, torch.float32)
-    target = target.to(statistics)
-    squares = (features.to(statistics) - target).square().flatten(1)
+    return (features.to(statistics) - target.to(statistics)).square().flatten(1).sum(1)
+
+
+def content_factor(target: Float[Tensor, "b c h w"], scale: LossScale) -> Float[Tensor, "b"]:
+    """What the content loss multiplies sum (F - P)^2 with; it depends on the photo alone."""
+    statistics = torch.promote_types(target.dtype, torch.float32)
     if scale == "paper":
-        return squares.sum(1) / 2
+        return target.new_full(target.shape[:1], 1 / 2, dtype=statistics)
     if scale == "mean":
-        return squares.mean(1)
-    return squares.sum(1) / target.square().flatten(1).sum(1).clamp_min(1e-12)
+        return target.new_full(target.shape[:1], 1 / target[0].numel(), dtype=statistics)
+    return target.to(statistics).square().flatten(1).sum(1).clamp_min(1e-12).reciprocal()
 
 
 def gram(moments: Moments, target: Moments) -> Float[Tensor, "b"]:

@@ -1,20 +1,30 @@
-"""The objective of one scale: targets in, loss terms and their gradient out."""
+"""The objective of one scale: targets in, loss terms and their gradient out, tile by tile.
 
-from collections.abc import Iterable
+A picture that fits into memory is one tile. A larger one is several, in two passes: the first
+sums the tiles' moments to those of the whole picture; the style losses are functions of these,
+and their gradient with respect to mean and second moment, a few small matrices, is all that the
+second pass needs to send dL/dF back through each tile (see `moments.pull_back`). The result is
+that of the whole picture, at constant memory.
+"""
+
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from impasto import losses, moments
+from impasto import losses, moments, tiles, vgg
 from impasto.losses import LossScale
 from impasto.moments import Moments
 from impasto.settings import LayerWeights
+from impasto.tiles import Tile
 from impasto.vgg import VGG, Features
 
 Terms = dict[str, Float[Tensor, ""]]
 """Loss terms by name, already weighted: `content`, `style`, `tv` and their sum, `total`."""
+Gradients = dict[str, tuple[Tensor, Tensor]]
+"""dL/dm and dL/dS by layer."""
 
 
 @dataclass(frozen=True)
@@ -31,63 +41,199 @@ class Objective:
 
     L_content = sum_l v_l content(F_l, P_l) and L_style = sum_l w_l sum_k style_k(M_l, M*_l) over
     the layers l with their weights and the chosen style losses k (Gatys et al. 2016, eq. 5 and 7).
+    `guides` weigh the positions of style layers (1 1 h w, by layer; Gatys et al. 2017, eq. 7);
+    `tile` is the side of the tiles in px, None for the whole picture at once.
     """
 
     def __init__(
         self,
         network: VGG,
         content: Float[Tensor, "1 3 h w"],
-        style: dict[str, Moments],
+        style: Mapping[str, Moments],
         weights: Weights,
         content_layers: LayerWeights,
         style_layers: LayerWeights,
         style_losses: Iterable[str] = ("gram",),
         scale: LossScale = "paper",
+        guides: Mapping[str, Tensor] | None = None,
+        tile: int | None = None,
     ) -> None:
         self.network, self.weights, self.scale = network, weights, scale
         self.content_layers = {name: w for name, w in content_layers if w and weights.content}
         self.style_layers = {name: w for name, w in style_layers if w and weights.style}
         self.style_losses = tuple(style_losses)
         self.layers = tuple({**self.content_layers, **self.style_layers})
-        self.style = style
-        with torch.no_grad():
-            self.content: Features = (
-                network(content, self.content_layers) if self.content_layers else {}
-            )
-
-    def terms(self, image: Float[Tensor, "1 3 h w"]) -> Terms:
-        """The weighted loss terms of a picture, differentiable with respect to it."""
-        features = self.network(image, self.layers) if self.layers else {}
-        zero = image.new_zeros(())
-        content = zero + sum(
-            weight * losses.content(features[layer], self.content[layer], self.scale).sum()
+        self.style, self.guides = style, guides or {}
+        self.statistics = statistics_for(self.style_losses)
+        height, width = content.shape[-2:]
+        self.tiles = tiles.plan(height, width, tile or max(height, width), self.layers)
+        self.content = features_of(network, content, self.content_layers, self.tiles)
+        self.factors = {
+            layer: weights.content * weight * losses.content_factor(self.content[layer], scale)
             for layer, weight in self.content_layers.items()
-        )
-        style = zero
-        for layer, weight in self.style_layers.items():
-            painted = moments.measure(features[layer])
-            for name in self.style_losses:
-                value = losses.style(name, painted, self.style[layer], self.scale)
-                style = style + weight * value.sum()
-        terms = {"content": self.weights.content * content, "style": self.weights.style * style}
-        if self.weights.tv:
-            terms["tv"] = self.weights.tv * losses.total_variation(image).sum()
-        return terms | {"total": zero + sum(terms.values())}
+        }
 
     def evaluate(self, image: Float[Tensor, "1 3 h w"]) -> tuple[Terms, Float[Tensor, "1 3 h w"]]:
         """The weighted loss terms of a picture and the gradient of their sum."""
-        pixels = image.detach().requires_grad_()
-        terms = self.terms(pixels)
-        if terms["total"].requires_grad:
-            torch.autograd.backward(terms["total"])
-        gradient = torch.zeros_like(pixels) if pixels.grad is None else pixels.grad
-        return {name: value.detach() for name, value in terms.items()}, gradient
+        gradient = torch.zeros_like(image)
+        return self._evaluate(image.detach(), gradient), gradient
+
+    def terms(self, image: Float[Tensor, "1 3 h w"]) -> Terms:
+        """The weighted loss terms of a picture alone, at a third of the cost."""
+        return self._evaluate(image.detach(), None)
+
+    def _evaluate(self, image: Tensor, gradient: Tensor | None) -> Terms:
+        """The terms; their gradient is added to `gradient`, if there is one."""
+        graph = gradient is not None
+        single = self._forward(image, self.tiles[0], graph) if len(self.tiles) == 1 else None
+        style, style_gradients = self._style(self._painted(image, single), image)
+        content = image.new_zeros(())
+        for tile in self.tiles if graph or self.content_layers else ():
+            pixels, features = single or self._forward(image, tile, graph)
+            content = content + self._content(tile, features)
+            if gradient is not None:
+                self._send_back(tile, features, style_gradients)
+                if pixels.grad is not None:
+                    tile.outer.crop(gradient).add_(pixels.grad)
+        terms = {"content": content, "style": style}
+        if self.weights.tv:
+            terms["tv"] = self._total_variation(image, gradient)
+        return terms | {"total": torch.stack(list(terms.values())).sum()}
+
+    def _forward(self, image: Tensor, tile: Tile, graph: bool) -> tuple[Tensor, Features]:
+        """The outer box's pixels and their features; with what the gradient needs, if asked."""
+        pixels = tile.outer.crop(image).clone().requires_grad_(graph)
+        with torch.set_grad_enabled(graph):
+            return pixels, self.network(pixels, self.layers) if self.layers else {}
+
+    def _painted(self, image: Tensor, single: tuple[Tensor, Features] | None) -> dict[str, Moments]:
+        """The moments of the whole picture at the style layers, summed over the tiles."""
+        sums: dict[str, Moments] = {}
+        for tile in self.tiles if self.style_layers else ():
+            _, features = single or self._forward(image, tile, graph=False)
+            for layer in self.style_layers:
+                inner = tile.inner_features(layer, features[layer].detach())
+                found = moments.measure(inner, self._guide(tile, layer), self.statistics)
+                sums[layer] = sums[layer] + found if layer in sums else found
+        return sums
+
+    def _style(self, painted: dict[str, Moments], image: Tensor) -> tuple[Tensor, Gradients]:
+        """The style term and its gradient with respect to every layer's moments."""
+        leaves = {
+            layer: Moments(m.weight, m.mean.requires_grad_(), m.second.requires_grad_())
+            for layer, m in painted.items()
+        }
+        value = image.new_zeros(())
+        for layer, found in leaves.items():
+            for name in self.style_losses:
+                loss = losses.style(name, found, self.style[layer], self.scale).sum()
+                value = value + self.weights.style * self.style_layers[layer] * loss
+        if leaves:
+            torch.autograd.backward(value)
+        self.counts = {layer: m.weight for layer, m in leaves.items()}
+        return value.detach(), {
+            layer: (_gradient(m.mean), _gradient(m.second)) for layer, m in leaves.items()
+        }
+
+    def _content(self, tile: Tile, features: Features) -> Tensor:
+        """This tile's share of the content term."""
+        value = torch.zeros((), device=self.network.mean.device)
+        for layer, factor in self.factors.items():
+            inner = tile.inner_features(layer, features[layer].detach())
+            target = tile.inner.shrunk(vgg.stride_of(layer)).crop(self.content[layer])
+            value = value + (factor * losses.squared_distance(inner, target)).sum()
+        return value
+
+    def _send_back(self, tile: Tile, features: Features, style: Gradients) -> None:
+        """Accumulate the total's gradient in this tile's pixels, from dL/dF at every layer."""
+        names = [name for name in self.layers if features[name].requires_grad]
+        if names:
+            seeds = [self._seed(tile, name, features[name].detach(), style) for name in names]
+            torch.autograd.backward([features[name] for name in names], seeds)
+
+    def _seed(self, tile: Tile, layer: str, features: Tensor, style: Gradients) -> Tensor:
+        """dL/dF of one layer over the outer box: zero outside the inner one."""
+        inner = tile.inner_features(layer, features)
+        seed = torch.zeros_like(features)
+        part = tile.inner_features(layer, seed)
+        if layer in style:
+            guide, n = self._guide(tile, layer), self.counts[layer]
+            part += moments.pull_back(inner, guide, n, *style[layer])
+        if layer in self.factors:
+            target = tile.inner.shrunk(vgg.stride_of(layer)).crop(self.content[layer])
+            part += (2 * self.factors[layer].to(inner.dtype)) * (inner - target)
+        return seed
+
+    def _guide(self, tile: Tile, layer: str) -> Tensor | None:
+        guide = self.guides.get(layer)
+        return None if guide is None else tile.inner.shrunk(vgg.stride_of(layer)).crop(guide)
+
+    def _total_variation(self, image: Tensor, gradient: Tensor | None) -> Tensor:
+        """The term of total variation, of the pixels alone: no tiles."""
+        with torch.set_grad_enabled(gradient is not None):
+            pixels = image.requires_grad_(gradient is not None)
+            value = self.weights.tv * losses.total_variation(pixels).sum()
+        if gradient is not None:
+            (slope,) = torch.autograd.grad(value, pixels)
+            gradient.add_(slope)
+        image.requires_grad_(False)
+        return value.detach()
+
+
+def statistics_for(style_losses: Iterable[str]) -> torch.dtype | None:
+    """The type that moments need for these losses; None for float32.
+
+    The Wasserstein distance takes square roots of the eigenvalues of a covariance, most of which
+    are near zero where there are more channels than strokes: roundings of 1e-7 would become 3e-4.
+    """
+    return torch.float64 if "wasserstein" in style_losses else None
 
 
 def style_moments(
-    network: VGG, style: Float[Tensor, "1 3 h w"], layers: Iterable[str]
+    network: VGG,
+    style: Float[Tensor, "1 3 h w"],
+    layers: Iterable[str],
+    tile: int | None = None,
+    statistics: torch.dtype | None = None,
 ) -> dict[str, Moments]:
-    """The moments of a painting at each of the layers."""
-    with torch.no_grad():
-        features = network(style, layers)
-        return {layer: moments.measure(found) for layer, found in features.items()}
+    """The moments of a painting at each of the layers, over tiles of that side if given."""
+    names = tuple(layers)
+    sums: dict[str, Moments] = {}
+    for piece in tiles.plan(style.shape[-2], style.shape[-1], tile or max(style.shape), names):
+        with torch.no_grad():
+            features = network(piece.outer.crop(style), names)
+        for layer in names:
+            inner = piece.inner_features(layer, features[layer])
+            found = moments.measure(inner, statistics=statistics)
+            sums[layer] = sums[layer] + found if layer in sums else found
+    return sums
+
+
+def features_of(
+    network: VGG,
+    image: Float[Tensor, "1 3 h w"],
+    layers: Iterable[str],
+    pieces: Iterable[Tile],
+) -> Features:
+    """The feature maps of the whole picture at each of the layers, put together from tiles."""
+    names = tuple(layers)
+    found: Features = {}
+    for piece in pieces if names else ():
+        with torch.no_grad():
+            features = network(piece.outer.crop(image), names)
+        for layer in names:
+            stride = vgg.stride_of(layer)
+            if layer not in found:
+                height, width = (side // stride for side in image.shape[-2:])
+                shape = (1, features[layer].shape[1], height, width)
+                found[layer] = torch.empty(
+                    shape, dtype=network.dtype, device=image.device,
+                    memory_format=torch.channels_last,
+                )  # fmt: skip
+            inner = piece.inner_features(layer, features[layer])
+            piece.inner.shrunk(stride).crop(found[layer]).copy_(inner)
+    return found
+
+
+def _gradient(leaf: Tensor) -> Tensor:
+    return torch.zeros_like(leaf) if leaf.grad is None else leaf.grad

@@ -19,7 +19,7 @@ from impasto import device as machine
 from impasto import images, paintings, vgg
 from impasto.errors import PictureError
 from impasto.images import Picture, Source, resize
-from impasto.objective import Objective, Weights, style_moments
+from impasto.objective import Objective, Weights, statistics_for, style_moments
 from impasto.optimise import minimise
 from impasto.settings import Settings, changed, settings_for
 
@@ -252,11 +252,16 @@ class _Painter:
 
     def _objective(self, size: tuple[int, int]) -> Objective:
         settings = self.settings
-        style = self._style_at(max(size))
+        measured = style_moments(
+            self.network,
+            self._style_at(max(size)),
+            dict(settings.style_layers),
+            statistics=statistics_for(settings.style_loss),
+        )
         return Objective(
             self.network,
             self._at(self.content, size),
-            style_moments(self.network, style, dict(settings.style_layers)),
+            measured,
             Weights(
                 settings.content_weight * 2 * (1 - settings.strength),
                 settings.style_weight * 2 * settings.strength,

@@ -62,6 +62,27 @@ def halvings(layers: Iterable[str]) -> int:
     return max(block_of(layer) - (0 if layer.startswith("pool") else 1) for layer in layers)
 
 
+def stride_of(layer: str) -> int:
+    """How many picture pixels lie between two positions of a layer's feature map."""
+    return int(2 ** halvings([layer]))
+
+
+def receptive_field(layer: str) -> int:
+    """The side, in px, of the part of the picture that one position of a VGG-19 layer sees.
+
+    156 for relu5_1. Each 3x3 convolution adds twice, each 2x2 pooling once the stride so far.
+    """
+    field, stride = 1, 1
+    for name in layer_names():
+        if name.startswith("conv"):
+            field += 2 * stride
+        elif name.startswith("pool"):
+            field, stride = field + stride, 2 * stride
+        if name == layer:
+            break
+    return field
+
+
 def smallest_side(layers: Iterable[str], padding: Padding = "replicate") -> int:
     """The smallest side, in px, of a picture that these layers can be computed for.
 

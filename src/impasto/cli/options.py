@@ -64,7 +64,10 @@ Options: Any = Parameter(name="*")(
         "Options",
         [_option(item) for item in fields(Settings)],
         frozen=True,
-        namespace={"__module__": __name__},  # else cyclopts takes it for a type of Python's own
+        namespace={
+            "__module__": __name__,  # else cyclopts takes it for a type of Python's own
+            "__doc__": "One optional field for each setting.",
+        },
     )
 )
 """A dataclass with one optional field for each setting."""

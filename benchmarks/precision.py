@@ -1,0 +1,52 @@
+"""L-BFGS with features in bfloat16 against float32: the same final loss within 2 %?
+
+    python -m benchmarks.precision [--json FILE]
+
+Both runs paint examples/astronaut.jpg in the style of great-wave with the preset `best`, one
+after the other. The loss of each final picture is then measured anew, in float32.
+"""
+
+import time
+from typing import Any
+
+import torch
+
+from benchmarks.report import EXAMPLES, parser, publish
+from impasto import paint
+from impasto.images import read
+from impasto.objective import Objective
+from impasto.paintings import read as read_painting
+from impasto.settings import changed, settings_for
+
+
+def main() -> None:
+    options = parser(__doc__)
+    options.add_argument("--size", type=int, default=512, help="long side, px")
+    given = options.parse_args()
+    settings = settings_for(size=given.size)
+    photo, painting = read(EXAMPLES / "astronaut.jpg"), read_painting("great-wave")
+    judge = paint._Painter(photo, painting, changed(settings, precision="float32"))
+    objective = judge._objective(judge.sizes[-1])
+    rows = []
+    for precision in ("float32", "bfloat16"):
+        began = time.perf_counter()
+        result = paint.stylize(photo, painting, settings, precision=precision)
+        seconds = time.perf_counter() - began
+        rows.append({"features": precision, "loss": loss(objective, result), "seconds": seconds})
+    publish(
+        "precision",
+        rows,
+        given.json,
+        loss_ratio=rows[1]["loss"] / rows[0]["loss"],
+        speedup=rows[0]["seconds"] / rows[1]["seconds"],
+    )
+
+
+def loss(objective: Objective, result: paint.Result) -> Any:
+    """The float32 loss of a finished picture."""
+    with torch.no_grad():
+        return float(objective.terms(result.picture.pixels)["total"])
+
+
+if __name__ == "__main__":
+    main()
