@@ -25,7 +25,7 @@ def main() -> None:
     given = options.parse_args()
     settings = settings_for(size=given.size)
     photo, painting = read(EXAMPLES / "astronaut.jpg"), read_painting("great-wave")
-    judge = paint._Painter(photo, painting, changed(settings, precision="float32"))
+    judge = paint.Painter(photo, painting, changed(settings, precision="float32"))
     objective = judge._objective(judge.sizes[-1])
     rows = []
     for precision in ("float32", "bfloat16"):

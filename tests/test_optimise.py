@@ -1,21 +1,42 @@
 """The optimisers, on a problem whose answer is known, and what happens when one runs away."""
 
+import json
+from collections.abc import Iterator
+from typing import NamedTuple
+
 import pytest
 import torch
 from torch import Tensor
 
 from impasto.errors import DivergedError
-from impasto.optimise import LEARNING_RATES, Terms, minimise
-from impasto.settings import settings_for
+from impasto.optimise import LEARNING_RATES, Evaluate, Minimiser, Terms
+from impasto.settings import Settings, settings_for
 
 TARGET = torch.rand(1, 3, 8, 8, generator=torch.Generator().manual_seed(1))
 SCALE = torch.linspace(1, 10, 192).view(1, 3, 8, 8)
+
+
+class Iterate(NamedTuple):
+    """The picture after a step and the loss terms before it."""
+
+    image: Tensor
+    terms: Terms
 
 
 def quadratic(image: Tensor) -> tuple[Terms, Tensor]:
     """1/2 sum s (x - t)^2: badly scaled, with its minimum at TARGET."""
     difference = image - TARGET
     return {"total": (SCALE * difference**2).sum() / 2}, SCALE * difference
+
+
+def minimise(
+    evaluate: Evaluate, image: Tensor, steps: int, settings: Settings
+) -> Iterator[Iterate]:
+    """So many steps from `image`."""
+    minimiser = Minimiser(image, settings)
+    for _ in range(steps):
+        terms = minimiser.step(evaluate)
+        yield Iterate(minimiser.pixels, terms)
 
 
 @pytest.mark.parametrize("optimizer", list(LEARNING_RATES))
@@ -110,3 +131,23 @@ def test_no_gradient_no_change() -> None:
     for optimizer in LEARNING_RATES:
         for step in minimise(flat, TARGET, 3, settings_for(optimizer=optimizer)):
             torch.testing.assert_close(step.image, TARGET)
+
+
+@pytest.mark.parametrize("optimizer", list(LEARNING_RATES))
+@pytest.mark.parametrize("stop", [0, 1, 2, 7, 25])
+def test_stopped_and_resumed_is_uninterrupted(optimizer: str, stop: int) -> None:
+    """Bit for bit, through JSON and copies, at every stage of the optimiser's memory."""
+    settings = settings_for(optimizer=optimizer, history=5)
+    whole = Minimiser(TARGET * 0 + 0.5, settings)
+    first = Minimiser(TARGET * 0 + 0.5, settings)
+    for i in range(30):
+        whole.step(quadratic)
+        if i < stop:
+            first.step(quadratic)
+    tensors, numbers = first.state()
+    second = Minimiser(torch.zeros_like(TARGET), settings)
+    second.load({k: v.clone() for k, v in tensors.items()}, json.loads(json.dumps(numbers)))
+    for _ in range(30 - stop):
+        second.step(quadratic)
+    assert torch.equal(second.pixels, whole.pixels)
+    assert torch.equal(second.best, whole.best)

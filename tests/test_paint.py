@@ -111,7 +111,7 @@ def test_a_picture_taken_on_the_way_does_not_change_later(photo: Path) -> None:
 def test_stopping_early_gives_the_picture_so_far(photo: Path) -> None:
     stream = impasto.steps(photo, "great-wave", **SMALL)
     last = [next(stream), next(stream)][-1]
-    found = paint.result(last, [], 1.0)
+    found = paint.result(last)
     assert found.picture.size == (64, 43)
     assert found.recipe["steps_taken"] == 2
 
@@ -195,20 +195,19 @@ def test_transparent_photos_stay_transparent(photo: Path) -> None:
 
 def test_the_painting_is_never_enlarged(photo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     style = images.read(np.random.default_rng(0).random((40, 40, 3), dtype=np.float32))
-    painter = paint._Painter(images.read(photo), style, settings_for(**SMALL))
+    painter = paint.Painter(images.read(photo), style, settings_for(**SMALL))
     assert painter._style_at(64).shape[-2:] == (40, 40)
     assert painter._style_at(32).shape[-2:] == (32, 32)
 
 
 def test_divergence_leaves_the_steps_before_it(photo: Path) -> None:
-    taken = []
+    taken: list[impasto.Step] = []
+    changes = SMALL | {"learning_rate": 1e5, "steps": 40}
+    stream = impasto.steps(photo, "great-wave", **changes)
     with pytest.raises(DivergedError):
-        for step in impasto.steps(
-            photo, "great-wave", **(SMALL | {"learning_rate": 1e5, "steps": 40})
-        ):
-            taken.append(step)
+        taken.extend(stream)
     assert taken
-    assert paint.result(taken[-1], [], 1.0).picture.pixels.isfinite().all()
+    assert paint.result(taken[-1]).picture.pixels.isfinite().all()
 
 
 def test_saving_and_the_recipe(result: impasto.Result, tmp_path: Path) -> None:
@@ -246,3 +245,84 @@ def test_public_names_are_there() -> None:
     assert callable(impasto.stylize)
     with pytest.raises(AttributeError, match="nothing"):
         getattr(impasto, "nothing")  # noqa: B009
+
+
+@pytest.mark.parametrize("start", ["content", "noise"])
+@pytest.mark.parametrize("stop", [1, 4, 5, 6, 7])
+def test_resumed_is_uninterrupted(photo: Path, tmp_path: Path, start: str, stop: int) -> None:
+    """Bit for bit: pixels, history and recipe, stopped in a scale, between two, and at the end."""
+    changes = SMALL | {"start": start, "history": 3}
+    whole = painted(photo, **changes)
+    for step in impasto.steps(photo, "great-wave", **changes):
+        if step.step == stop:
+            step.save_checkpoint(tmp_path / "run.safetensors")
+            break
+    *_, last = impasto.steps(photo, "great-wave", resume=tmp_path / "run.safetensors", **changes)
+    found = paint.result(last)
+    assert torch.equal(found.picture.pixels, whole.picture.pixels)
+    assert found.encoded() == whole.encoded()
+    assert found.history == whole.history
+
+
+def test_a_checkpoint_of_something_else_is_refused(photo: Path, tmp_path: Path) -> None:
+    target = tmp_path / "run.safetensors"
+    next(impasto.steps(photo, "great-wave", **SMALL)).save_checkpoint(target)
+    with pytest.raises(PictureError, match="other inputs"):
+        impasto.steps(photo, "poppies", resume=target, **SMALL)
+    with pytest.raises(PictureError, match="other settings"):
+        impasto.steps(photo, "great-wave", resume=target, **(SMALL | {"strength": 0.7}))
+    # where and in which tiles it is computed may change
+    next(impasto.steps(photo, "great-wave", resume=target, memory_limit="3G", **SMALL))
+    with pytest.raises(PictureError, match="no checkpoint"):
+        impasto.steps(photo, "great-wave", resume=tmp_path / "none", **SMALL)
+    target.write_bytes(target.read_bytes()[:1000])
+    with pytest.raises(PictureError, match="is no checkpoint of impasto"):
+        impasto.steps(photo, "great-wave", resume=target, **SMALL)
+
+
+def test_tiles_paint_the_same_picture(result: impasto.Result, photo: Path) -> None:
+    tiled = painted(photo, size=192, steps=(3, 2), tile=96).picture.pixels
+    whole = painted(photo, size=192, steps=(3, 2)).picture.pixels
+    assert (tiled - whole).abs().max() < 1e-3
+
+
+def test_running_out_of_memory_goes_on_in_tiles(
+    photo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first evaluations of a picture larger than 200 px fail as PyTorch fails."""
+    from impasto.vgg import VGG
+
+    forward = VGG.forward
+
+    def limited(self: VGG, image: torch.Tensor, layers: object) -> object:
+        if max(image.shape) > 300 and image.requires_grad:
+            raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: 9 GB")
+        return forward(self, image, layers)
+
+    changes = {"size": 352, "coarsest": 0, "steps": 2, "precision": "float32"}
+    whole = impasto.stylize(photo, "great-wave", **changes)
+    monkeypatch.setattr(VGG, "forward", limited)
+    notes = []
+    for step in impasto.steps(photo, "great-wave", **changes):
+        notes.append(step.note)
+    assert notes == ["memory ran out: going on in tiles of 176 px, with the same result", None]
+    assert (step.picture().pixels - whole.picture.pixels).abs().max() < 1e-3
+
+
+def test_too_little_memory_is_refused_with_what_it_takes(photo: Path) -> None:
+    with pytest.raises(PictureError, match=r"painting 4000x2667 px takes .* GB, more than"):
+        impasto.steps(photo, "great-wave", size=4000, memory_limit="1G")
+
+
+def test_the_estimate_counts_pixels_steps_and_tiles(photo: Path) -> None:
+    def estimate(**changes: object) -> tuple[float, int]:
+        painter = paint.Painter(
+            images.read(photo), images.read(photo), settings_for(**(SMALL | changes))
+        )
+        return painter.estimate()
+
+    seconds, size = estimate(size=256, coarsest=0, steps=10)
+    longer, same = estimate(size=256, coarsest=0, steps=1000)
+    assert 20 < longer / seconds < 500
+    assert same == size
+    assert estimate(size=512, coarsest=0)[1] > size

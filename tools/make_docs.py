@@ -19,10 +19,13 @@ from impasto.cli.options import shown
 from impasto.settings import Settings
 
 DOCS = Path(__file__).parents[1] / "docs"
-COMMANDS = (
-    (), ("stylize",), ("styles",), ("weights",), ("weights", "list"), ("weights", "verify"),
-    ("weights", "get"), ("doctor",),
-)  # fmt: skip
+COMMANDS = [
+    words.split()
+    for words in (
+        "", "stylize", "evaluate", "styles", "weights", "weights list", "weights verify",
+        "weights get", "doctor",
+    )
+]  # fmt: skip
 NOTE = "<!-- Made by tools/make_docs.py from the code: change it there. -->\n\n"
 
 
@@ -83,7 +86,7 @@ def cli_page() -> str:
     return "\n".join(parts)
 
 
-def help_of(words: tuple[str, ...]) -> str:
+def help_of(words: list[str]) -> str:
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
         impasto([*words, "--help"])

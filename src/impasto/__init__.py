@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         WeightsError,
     )
     from impasto.images import Picture
+    from impasto.judge import Verdict, evaluate
     from impasto.paint import Result, Step, steps, stylize
     from impasto.settings import Settings, settings_for
 
@@ -29,6 +30,8 @@ _HOMES = {
     "PictureError": "errors",
     "SettingError": "errors",
     "WeightsError": "errors",
+    "Verdict": "judge",
+    "evaluate": "judge",
     "Picture": "images",
     "Settings": "settings",
     "settings_for": "settings",
@@ -39,7 +42,8 @@ _HOMES = {
 }
 __all__ = [
     "DivergedError", "ImpastoError", "Picture", "PictureError", "Result", "SettingError",
-    "Settings", "Step", "WeightsError", "__version__", "settings_for", "steps", "stylize",
+    "Settings", "Step", "Verdict", "WeightsError", "__version__", "evaluate", "settings_for",
+    "steps", "stylize",
 ]  # fmt: skip
 
 

@@ -6,6 +6,8 @@ follow from the inner products of these vectors alone. One matrix product per st
 inner products, one makes the direction; the usual two loops run on numbers.
 """
 
+from typing import Any
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -46,6 +48,28 @@ class Lbfgs(torch.optim.Optimizer):
             self.change = self._direction(gradient, along).mul_(rate)
         self.gradient = gradient.clone()
         self.pixels.add_(self.change.view_as(self.pixels))
+
+    def memory(self) -> dict[str, Any]:
+        """All that `remember` needs to go on: the filled rows, their products, the last step."""
+        found: dict[str, Any] = {"slots": list(self.slots), "products": self.products}
+        if self.gradient is not None and self.change is not None:
+            found |= {"gradient": self.gradient, "change": self.change}
+        if self.slots:
+            filled = sorted(self.slots)
+            found["vectors"] = self.vectors[filled + [i + self.history for i in filled]]
+        return found
+
+    def remember(self, memory: dict[str, Any]) -> None:
+        """Go on from what another run of the same history remembered."""
+        self.slots = list(memory["slots"])
+        self.products.copy_(memory["products"])
+        if "gradient" in memory:
+            self.gradient = memory["gradient"].to(self.vectors)
+            self.change = memory["change"].to(self.vectors)
+        if self.slots:
+            filled = sorted(self.slots)
+            rows = filled + [i + self.history for i in filled]
+            self.vectors[rows] = memory["vectors"].to(self.vectors)
 
     def _remember(self, s: Tensor, y: Tensor, gradient: Tensor) -> Float[Tensor, "m"]:
         """Take in a pair, if its curvature is positive; the gradient's product with every row."""

@@ -65,13 +65,18 @@ class Objective:
         self.layers = tuple({**self.content_layers, **self.style_layers})
         self.style, self.guides = style, guides or {}
         self.statistics = statistics_for(self.style_losses)
-        height, width = content.shape[-2:]
-        self.tiles = tiles.plan(height, width, tile or max(height, width), self.layers)
+        self.size = content.shape[-2], content.shape[-1]
+        self.use_tiles(tile)
         self.content = features_of(network, content, self.content_layers, self.tiles)
         self.factors = {
             layer: weights.content * weight * losses.content_factor(self.content[layer], scale)
             for layer, weight in self.content_layers.items()
         }
+
+    def use_tiles(self, tile: int | None) -> None:
+        """Compute in tiles of that side from now on, px; None for the whole picture at once."""
+        self.tile = tile
+        self.tiles = tiles.plan(*self.size, tile or max(self.size), self.layers)
 
     def evaluate(self, image: Float[Tensor, "1 3 h w"]) -> tuple[Terms, Float[Tensor, "1 3 h w"]]:
         """The weighted loss terms of a picture and the gradient of their sum."""

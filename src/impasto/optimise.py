@@ -1,8 +1,8 @@
 """Minimise an objective over the pixels of one scale, one step at a time."""
 
 import math
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -21,73 +21,125 @@ DIVERGENCE = 10.0  # a loss so many times that of the start has run away
 RESTARTS = 3  # of a run that diverged, from its best picture and with empty memory
 
 
-@dataclass(frozen=True, eq=False)
-class Iterate:
-    """One step taken: the picture after it, and the loss terms before it."""
-
-    image: Float[Tensor, "1 3 h w"]
-    terms: Terms
-
-
-def minimise(
-    evaluate: Evaluate, image: Float[Tensor, "1 3 h w"], steps: int, settings: Settings
-) -> Iterator[Iterate]:
-    """Take so many steps from `image`; yields after each.
+class Minimiser:
+    """The pixels of one scale and the memory of the optimiser that moves them.
 
     Every step is one evaluation: L-BFGS takes its full step. Its pixels are free, those of the
-    first-order methods are clamped to [0, 1]. A loss that is not finite, or ten times that
-    of the start, sends the run back to its best picture with empty memory; the fourth time it
-    raises DivergedError. The yielded image is live: clone it to keep it.
+    first-order methods are clamped to [0, 1]. A loss that is not finite, or ten times that of the
+    start, sends the run back to its best picture with empty memory; the fourth time it raises
+    DivergedError. `pixels` is live: clone it to keep it.
     """
-    pixels = image.detach().clone()
-    optimizer: torch.optim.Optimizer | None = None
-    best, best_loss = pixels.clone(), math.inf
-    first_loss: float | None = None
-    restarts = 0
-    for _ in range(steps):
-        terms, gradient = evaluate(pixels)
+
+    def __init__(self, image: Float[Tensor, "1 3 h w"], settings: Settings) -> None:
+        self.settings = settings
+        self.pixels = image.detach().clone()
+        self.best, self.best_loss = self.pixels.clone(), math.inf
+        self.first_loss: float | None = None
+        self.restarts = 0
+        self.optimizer: torch.optim.Optimizer | None = None
+        self.sgd_rate = 0.0  # the rate of sgd in units of its first gradient
+
+    def step(self, evaluate: Evaluate) -> Terms:
+        """Take one step; the loss terms before it."""
+        terms, gradient = evaluate(self.pixels)
         loss = float(terms["total"])
-        first_loss = loss if first_loss is None else first_loss
-        if not math.isfinite(loss) or loss > DIVERGENCE * first_loss:
-            restarts += 1
-            if restarts > RESTARTS or optimizer is None:
-                raise DivergedError(_diverged(loss, first_loss, settings))
-            pixels.copy_(best)
-            optimizer = None
-            terms, gradient = evaluate(pixels)
-        elif loss < best_loss:
-            best_loss = loss
-            best.copy_(pixels)
-        if optimizer is None:
-            optimizer = _optimizer(pixels, gradient, settings)
-        pixels.grad = gradient
-        optimizer.step()
-        pixels.grad = None
-        if settings.optimizer != "lbfgs":
-            pixels.clamp_(0, 1)
-        yield Iterate(pixels, terms)
-
-
-def _diverged(loss: float, first: float, settings: Settings) -> str:
-    rate = settings.learning_rate or LEARNING_RATES[settings.optimizer]
-    return (
-        f"the loss went from {first:.4g} to {loss:.4g} with {settings.optimizer} at learning rate "
-        f"{rate:g}: lower --learning-rate, or use --optimizer adam or --precision float32"
-    )
-
-
-def _optimizer(pixels: Tensor, gradient: Tensor, settings: Settings) -> torch.optim.Optimizer:
-    rate = settings.learning_rate or LEARNING_RATES[settings.optimizer]
-    match settings.optimizer:
-        case "lbfgs":
-            return Lbfgs(pixels, rate, settings.history)
-        case "adam":
-            return torch.optim.Adam([pixels], lr=rate, betas=(0.9, 0.99), eps=1e-16)
-        case "adagrad":
-            return torch.optim.Adagrad([pixels], lr=rate, eps=1e-16)
-        case "rmsprop":
-            return torch.optim.RMSprop([pixels], lr=rate, eps=1e-16)
-        case "sgd":
+        self.first_loss = loss if self.first_loss is None else self.first_loss
+        if not math.isfinite(loss) or loss > DIVERGENCE * self.first_loss:
+            terms, gradient = self._restart(loss, evaluate)
+        elif loss < self.best_loss:
+            self.best_loss = loss
+            self.best.copy_(self.pixels)
+        if self.optimizer is None:
             # The rate in units of brightness: losses differ by ten orders of magnitude.
-            scale = gradient.square().mean().sqrt().clamp_min(1e-30)
-            return torch.optim.SGD([pixels], lr=rate / float(scale), momentum=settings.momentum)
+            size = float(gradient.square().mean().sqrt().clamp_min(1e-30))
+            self.sgd_rate = self._rate() / size
+            self.optimizer = self._optimizer()
+        self.pixels.grad = gradient
+        self.optimizer.step()
+        self.pixels.grad = None
+        if self.settings.optimizer != "lbfgs":
+            self.pixels.clamp_(0, 1)
+        return terms
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """All that a later `load` needs to go on as if nothing had happened: tensors, numbers."""
+        tensors = {"pixels": self.pixels, "best": self.best}
+        numbers = {
+            "best_loss": self.best_loss if math.isfinite(self.best_loss) else None,
+            "first_loss": self.first_loss,
+            "restarts": self.restarts,
+            "sgd_rate": self.sgd_rate,
+        }
+        if self.optimizer is not None:
+            for name, value in _memory(self.optimizer).items():
+                if isinstance(value, Tensor):
+                    tensors[f"optimizer.{name}"] = value
+                else:
+                    numbers[f"optimizer.{name}"] = value
+        return tensors, numbers
+
+    def load(self, tensors: Mapping[str, Tensor], numbers: Mapping[str, Any]) -> None:
+        """Go on from a state."""
+        self.pixels.copy_(tensors["pixels"])
+        self.best.copy_(tensors["best"])
+        best_loss = numbers["best_loss"]
+        self.best_loss = math.inf if best_loss is None else best_loss
+        self.first_loss, self.restarts = numbers["first_loss"], numbers["restarts"]
+        self.sgd_rate = numbers["sgd_rate"]
+        memory: dict[str, Any] = {
+            name.removeprefix("optimizer."): value
+            for name, value in {**tensors, **numbers}.items()
+            if name.startswith("optimizer.")
+        }
+        if memory:
+            self.optimizer = self._optimizer()
+            _remember(self.optimizer, memory, self.pixels)
+
+    def _restart(self, loss: float, evaluate: Evaluate) -> tuple[Terms, Tensor]:
+        """Back to the best picture with empty memory, or DivergedError."""
+        self.restarts += 1
+        if self.restarts > RESTARTS or self.optimizer is None:
+            raise DivergedError(
+                f"the loss went from {self.first_loss:.4g} to {loss:.4g} with "
+                f"{self.settings.optimizer} at learning rate {self._rate():g}: lower "
+                "--learning-rate, or use --optimizer adam or --precision float32"
+            )
+        self.pixels.copy_(self.best)
+        self.optimizer = None
+        return evaluate(self.pixels)
+
+    def _rate(self) -> float:
+        return self.settings.learning_rate or LEARNING_RATES[self.settings.optimizer]
+
+    def _optimizer(self) -> torch.optim.Optimizer:
+        pixels, rate = [self.pixels], self._rate()
+        match self.settings.optimizer:
+            case "lbfgs":
+                return Lbfgs(self.pixels, rate, self.settings.history)
+            case "adam":
+                return torch.optim.Adam(pixels, lr=rate, betas=(0.9, 0.99), eps=1e-16)
+            case "adagrad":
+                return torch.optim.Adagrad(pixels, lr=rate, eps=1e-16)
+            case "rmsprop":
+                return torch.optim.RMSprop(pixels, lr=rate, eps=1e-16)
+            case "sgd":
+                return torch.optim.SGD(pixels, lr=self.sgd_rate, momentum=self.settings.momentum)
+
+
+def _memory(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    """What an optimiser remembers, by name."""
+    if isinstance(optimizer, Lbfgs):
+        return optimizer.memory()
+    found: dict[str, Any] = optimizer.state_dict()["state"].get(0, {})
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _remember(optimizer: torch.optim.Optimizer, memory: dict[str, Any], pixels: Tensor) -> None:
+    """The reverse of `_memory`."""
+    if isinstance(optimizer, Lbfgs):
+        optimizer.remember(memory)
+    else:
+        optimizer.state[pixels] = {
+            name: value.clone() if isinstance(value, Tensor) else value
+            for name, value in memory.items()
+        }

@@ -4,10 +4,13 @@ Read it from the top: `stylize` runs `steps` to its end; `steps` paints one scal
 coarse to fine; `carry_up` takes what was painted to the next scale, with the photo's own detail.
 """
 
+import hashlib
 import json
+import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +18,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from impasto import checkpoint, images, memory, paintings, tiles, vgg
 from impasto import device as machine
-from impasto import images, paintings, vgg
 from impasto.errors import PictureError
 from impasto.images import Picture, Source, resize
 from impasto.objective import Objective, Weights, statistics_for, style_moments
-from impasto.optimise import minimise
-from impasto.settings import Settings, changed, settings_for
+from impasto.optimise import Minimiser
+from impasto.settings import Settings, bytes_of, changed, settings_for
 
 NOISE_MEAN, NOISE_DEVIATION = 0.5, 0.2  # of the white noise start, in [0, 1]; clamped to it
 
@@ -46,8 +49,9 @@ class Step:
     """The part of all the work that is done, 0 to 1, by pixels and steps."""
     terms: dict[str, Tensor]
     """The loss terms before this step, weighted, as scalar tensors; see `losses`."""
-    _painter: "_Painter" = field(repr=False)
-    _pixels: Tensor = field(repr=False)
+    note: str | None
+    """What a front end should tell its user, once."""
+    _painter: "Painter" = field(repr=False)
 
     @property
     def losses(self) -> dict[str, float]:
@@ -64,9 +68,14 @@ class Step:
 
         Valid until the next step is taken: a later call shows the later picture.
         """
-        if not full_size:
-            return Picture(self._pixels.detach().clamp(0, 1).clone(), None, self._painter.name)
-        return self._painter.finished(self._pixels)
+        return self._painter.picture(full_size)
+
+    def save_checkpoint(self, path: str | os.PathLike[str]) -> None:
+        """Write all that `steps(..., resume=path)` needs to go on from here, whole or not at all.
+
+        Valid until the next step is taken. Raises PictureError where the disk refuses.
+        """
+        checkpoint.write(Path(path), *self._painter.state())
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,22 +87,26 @@ class Result:
     history: list[Record]
     """The record of each step."""
     seconds: float
+    """Time spent painting, the runs before a checkpoint included."""
     recipe: dict[str, Any]
+    """What a PNG carries: the settings, versions, inputs and last losses."""
 
     @property
     def image(self) -> Any:
         """The picture as a PIL image, RGB, or RGBA where the photo was transparent."""
         return images.to_pil(self.picture)
 
-    def save(self, path: str | Path, bits: int = 8) -> None:
+    def save(self, path: str | os.PathLike[str], bits: int = 8) -> None:
         """Write the picture by its suffix, whole or not at all; PNG carries the recipe.
 
         Raises SettingError for an unknown suffix, PictureError where it cannot be written.
         """
         target = Path(path)
-        kind = images.check_output(target, bits)
-        data = images.encode(self.picture, kind, bits, json.dumps(self.recipe))
-        images.write_bytes(data, target)
+        images.write_bytes(self.encoded(images.check_output(target, bits), bits), target)
+
+    def encoded(self, format: str = "PNG", bits: int = 8) -> bytes:
+        """The picture as the bytes of a file, PNG with the recipe."""
+        return images.encode(self.picture, format, bits, json.dumps(self.recipe))
 
     def _repr_png_(self) -> bytes:
         """What a notebook shows."""
@@ -112,40 +125,33 @@ def stylize(
     the name of a built-in painting. Settings are given as a Settings, by name, or both:
     `stylize("photo.jpg", "great-wave", preset="paper", size=256)`. Raises ImpastoError.
     """
-    history: list[Record] = []
-    last: Step | None = None
-    began = time.perf_counter()
-    for last in steps(content, style, settings, **changes):
-        history.append(last.record)
-    assert last is not None  # Settings admit no run without a step
-    return result(last, history, time.perf_counter() - began)
+    *_, last = steps(content, style, settings, **changes)
+    return result(last)
 
 
-def result(last: Step, history: list[Record], seconds: float) -> Result:
+def result(last: Step) -> Result:
     """The result of a run that ended with this step, or was stopped there."""
     painter = last._painter
-    recipe = painter.recipe() | {
-        "steps_taken": last.step,
-        "seconds": round(seconds, 3),
-        "losses": last.losses,
-    }
-    return Result(last.picture(), painter.settings, history, seconds, recipe)
+    recipe = painter.recipe() | {"steps_taken": last.step, "losses": last.losses}
+    return Result(last.picture(), painter.settings, painter.history, painter.seconds, recipe)
 
 
 def steps(
     content: Source | Picture,
     style: Source | Picture,
     settings: Settings | None = None,
+    *,
+    resume: str | os.PathLike[str] | None = None,
     **changes: Any,
 ) -> Iterator[Step]:
     """Paint, and yield after every step: what `stylize`, the command line and the page consume.
 
-    Arguments as for `stylize`. Bad ones raise ImpastoError before anything is yielded;
-    DivergedError may come later, and leaves the pictures before it valid.
+    Arguments as for `stylize`; `resume` goes on from a checkpoint of the same pictures and
+    settings. Bad ones raise ImpastoError before anything is yielded; DivergedError may come
+    later, and leaves the pictures before it valid.
     """
     chosen = settings_for(**changes) if settings is None else changed(settings, **changes)
-    painter = _Painter(_picture(content), _picture(style), chosen)
-    return painter.paint()
+    return Painter(paintings.picture(content), paintings.picture(style), chosen, resume).paint()
 
 
 def scale_sizes(
@@ -186,10 +192,19 @@ def carry_up(
     return after + resize(painted - before, *after.shape[-2:])
 
 
-class _Painter:
-    """Everything that stays the same from scale to scale of one run."""
+class Painter:
+    """One run: what stays the same from scale to scale, and where it stands.
 
-    def __init__(self, content: Picture, style: Picture, settings: Settings) -> None:
+    Raises ImpastoError for settings, pictures or a checkpoint that do not go together.
+    """
+
+    def __init__(
+        self,
+        content: Picture,
+        style: Picture,
+        settings: Settings,
+        resume: str | os.PathLike[str] | None = None,
+    ) -> None:
         vgg.check_layers(dict(settings.content_layers), settings.backbone)
         vgg.check_layers(dict(settings.style_layers), settings.backbone)
         self.content, self.style, self.settings, self.name = content, style, settings, content.name
@@ -207,33 +222,46 @@ class _Painter:
             settings.backbone, self.layers, settings.pooling, settings.padding,
             self.dtype, self.device,
         )  # fmt: skip
+        self.tile: int | None = settings.tile or None
+        self.footprint(self.sizes[-1])  # raises where the largest scale cannot fit
+        self.history: list[Record] = []
+        self.seconds = 0.0
+        self.scale, self.taken = 0, 0  # the scale being painted, and its steps so far
+        self.minimiser: Minimiser | None = None
+        self.note: str | None = None
+        if resume is not None:
+            self.load(*checkpoint.read(Path(resume)))
 
     def paint(self) -> Iterator[Step]:
-        """All scales, coarse to fine."""
-        whole = sum(w * h * n for (w, h), n in zip(self.sizes, self.counts, strict=True))
-        step, done = 0, 0
-        pixels: Tensor | None = None
-        for scale, (size, count) in enumerate(zip(self.sizes, self.counts, strict=True), 1):
-            objective = self._objective(size)
-            for iterate in minimise(
-                objective.evaluate, self._begin(size, pixels), count, self.settings
-            ):
-                step, done, pixels = step + 1, done + size[0] * size[1], iterate.image
-                yield Step(
-                    step, sum(self.counts), size, scale, len(self.sizes), done / whole,
-                    iterate.terms, self, pixels,
-                )  # fmt: skip
+        """All scales, coarse to fine, from wherever the run stands."""
+        if self.scale == len(self.sizes) - 1 and self.taken == self.counts[-1]:
+            terms = {k: torch.tensor(v) for k, v in self.history[-1].items()}
+            yield self._step({k: v for k, v in terms.items() if k not in ("step", "size")})
+        for scale in range(self.scale, len(self.sizes)):
+            began = time.perf_counter()
+            objective = self._objective(self.sizes[scale])
+            if self.minimiser is None or scale != self.scale:
+                self.minimiser = Minimiser(self._begin(self.sizes[scale]), self.settings)
+                self.scale, self.taken = scale, 0
+            while self.taken < self.counts[scale]:
+                terms = self.minimiser.step(partial(self._evaluate, objective))
+                self.taken += 1
+                step = self._step(terms)
+                self.history.append(step.record)
+                self.seconds += time.perf_counter() - began
+                yield step
+                began = time.perf_counter()
 
-    def finished(self, pixels: Tensor) -> Picture:
-        """The picture of this state at the size asked for, with the photo's alpha."""
-        target = self.sizes[-1]
-        here = pixels.shape[-1], pixels.shape[-2]
-        if here != target:
+    def picture(self, full_size: bool) -> Picture:
+        """The picture as it stands: at the size asked for, with the photo's alpha, or as it is."""
+        pixels, target = self._pixels(), self.sizes[-1]
+        if not full_size:
+            return Picture(pixels.clamp(0, 1).float().cpu().clone(), None, self.name)
+        if (pixels.shape[-1], pixels.shape[-2]) != target:
             pixels = self._carried(pixels, target)
         full = self.content.size if self.settings.original_size else target
-        picture = Picture(pixels.detach().clamp(0, 1).float().cpu(), None, self.name).resized(*full)
-        alpha = self.content.resized(*full).alpha
-        return Picture(picture.pixels, alpha, self.name)
+        picture = Picture(pixels.clamp(0, 1).float().cpu().clone(), None, self.name).resized(*full)
+        return Picture(picture.pixels, self.content.resized(*full).alpha, self.name)
 
     def recipe(self) -> dict[str, Any]:
         """How this picture is made, as JSON holds it."""
@@ -244,19 +272,119 @@ class _Painter:
             "torch": torch.__version__,
             "content": self.content.name,
             "style": self.style.name,
+            "inputs": self._fingerprints(),
             "backbone": self.settings.backbone,
             "features": str(self.dtype).removeprefix("torch."),
             "device": str(self.device),
             "settings": self.settings.as_dict(),
         }
 
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Where the run stands, as tensors and facts."""
+        assert self.minimiser is not None
+        tensors, numbers = self.minimiser.state()
+        return tensors, {
+            "recipe": self.recipe(),
+            "minimiser": numbers,
+            "scale": self.scale,
+            "taken": self.taken,
+            "history": self.history,
+            "seconds": self.seconds,
+        }
+
+    def load(self, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
+        """Go on from a state. PictureError if it is of other pictures or settings."""
+        mine, its = self.recipe(), facts["recipe"]
+        for name in ("impasto", "torch", "features", "inputs", "settings"):
+            if name == "settings":
+                mine[name], its[name] = _painted_by(mine[name]), _painted_by(its[name])
+            if mine[name] != its[name]:
+                raise PictureError(
+                    f"the checkpoint was made with other {name} ({_difference(its[name])}): give "
+                    "the same pictures and options, or start without --resume"
+                )
+        self.scale, self.taken = facts["scale"], facts["taken"]
+        self.history, self.seconds = facts["history"], facts["seconds"]
+        pixels = tensors["pixels"].to(self.device)
+        self.minimiser = Minimiser(pixels, self.settings)
+        self.minimiser.load(tensors, facts["minimiser"])
+
+    def footprint(self, size: tuple[int, int]) -> memory.Footprint:
+        """The memory that a scale takes, and its tiles. PictureError if there is not enough."""
+        settings = self.settings
+        limit = bytes_of(settings.memory_limit)
+        return memory.footprint(
+            size,
+            self.dtype,
+            memory.optimiser_pictures(settings.optimizer, settings.history),
+            limit or int(memory.available(self.device) * memory.SHARE),
+            tiles.margin(self.layers),
+            self.tile,
+        )
+
+    def estimate(self) -> tuple[float, int]:
+        """Seconds and bytes that the rest of the run will take, from a measured evaluation.
+
+        The time of one evaluation at 256 px is measured (after one to warm up) and scaled by
+        pixels and steps; tiles add their margins and a second forward pass.
+        """
+        size = images.fit(self.content.size, min(256, max(self.sizes[-1])))
+        if min(size) < self.smallest:
+            size = self.sizes[-1]
+        objective = self._objective(size)
+        image = self._at(self.content, size)
+        objective.evaluate(image)
+        began = time.perf_counter()
+        objective.evaluate(image)
+        each = (time.perf_counter() - began) / (size[0] * size[1])
+        work = 0.0
+        for scale in range(self.scale, len(self.sizes)):
+            left = self.counts[scale] - (self.taken if scale == self.scale else 0)
+            width, height = self.sizes[scale]
+            tile = self.footprint(self.sizes[scale]).tile
+            pieces = tiles.plan(height, width, tile or max(width, height), self.layers)
+            area = sum(piece.outer.area for piece in pieces)
+            work += left * area * (1 if len(pieces) == 1 else 4 / 3)
+        return work * each, self.footprint(self.sizes[-1]).bytes
+
+    @property
+    def work(self) -> int:
+        """Pixels times steps of the whole run: what decides how long it takes."""
+        return sum(w * h * n for (w, h), n in zip(self.sizes, self.counts, strict=True))
+
+    def _step(self, terms: dict[str, Tensor]) -> Step:
+        """The step that was just taken."""
+        areas = [w * h * n for (w, h), n in zip(self.sizes, self.counts, strict=True)]
+        width, height = self.sizes[self.scale]
+        done = sum(areas[: self.scale]) + width * height * self.taken
+        note, self.note = self.note, None
+        return Step(
+            sum(self.counts[: self.scale]) + self.taken, sum(self.counts), (width, height),
+            self.scale + 1, len(self.sizes), done / sum(areas), terms, note, self,
+        )  # fmt: skip
+
+    def _evaluate(self, objective: Objective, image: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+        """Loss terms and gradient; in smaller tiles from now on if memory runs out."""
+        while True:
+            try:
+                return objective.evaluate(image)
+            except (RuntimeError, MemoryError) as error:
+                side = max(image.shape) if objective.tile is None else objective.tile
+                if not memory.ran_out(error) or side // 2 < memory.SMALLEST_TILE:
+                    raise
+                self.tile = side // 2
+            objective.use_tiles(self.tile)
+            self.note = f"memory ran out: going on in tiles of {self.tile} px, with the same result"
+
     def _objective(self, size: tuple[int, int]) -> Objective:
         settings = self.settings
+        tile = self.footprint(size).tile
         measured = style_moments(
             self.network,
             self._style_at(max(size)),
             dict(settings.style_layers),
-            statistics=statistics_for(settings.style_loss),
+            tile,
+            statistics_for(settings.style_loss),
         )
         return Objective(
             self.network,
@@ -271,6 +399,7 @@ class _Painter:
             settings.style_layers,
             settings.style_loss,
             settings.loss_scale,
+            tile=tile,
         )
 
     def _style_at(self, long_side: int) -> Tensor:
@@ -301,9 +430,15 @@ class _Painter:
         noise = torch.randn(1, 3, size[1], size[0], generator=generator)
         return (NOISE_MEAN + NOISE_DEVIATION * noise).clamp(0, 1).to(self.device)
 
-    def _begin(self, size: tuple[int, int], pixels: Tensor | None) -> Tensor:
+    def _pixels(self) -> Tensor:
+        assert self.minimiser is not None
+        return self.minimiser.pixels.detach()
+
+    def _begin(self, size: tuple[int, int]) -> Tensor:
         """What a scale starts from: the start picture, or what the last scale left."""
-        return self._start_at(size) if pixels is None else self._carried(pixels, size)
+        if self.minimiser is None:
+            return self._start_at(size)
+        return self._carried(self._pixels(), size)
 
     def _carried(self, pixels: Tensor, size: tuple[int, int]) -> Tensor:
         if self.start is None:  # noise has no detail worth carrying
@@ -311,13 +446,27 @@ class _Painter:
         here = pixels.shape[-1], pixels.shape[-2]
         return carry_up(pixels, self._at(self.start, here), self._at(self.start, size))
 
+    def _fingerprints(self) -> dict[str, str]:
+        """SHA-256 of the pixels of all that is read, shortened to 16 digits."""
+        read = {"content": self.content, "style": self.style}
+        if self.start is not None:
+            read["start"] = self.start
+        return {
+            name: hashlib.sha256(picture.pixels.numpy().tobytes()).hexdigest()[:16]
+            for name, picture in read.items()
+        }
+
     def _at(self, picture: Picture, size: tuple[int, int]) -> Tensor:
         return picture.resized(*size).pixels.to(self.device)
 
 
-def _picture(source: Source | Picture) -> Picture:
-    if isinstance(source, Picture):
-        return source
-    if isinstance(source, str) and paintings.is_painting(source):
-        return paintings.read(source)
-    return images.read(source)
+def _painted_by(settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings that decide what is painted, not where."""
+    elsewhere = ("device", "tile", "memory_limit", "original_size", "preset")
+    return {name: value for name, value in settings.items() if name not in elsewhere}
+
+
+def _difference(value: Any) -> str:
+    """A fact in a few words."""
+    text = json.dumps(value)
+    return text if len(text) < 60 else text[:57] + "..."

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from impasto.errors import PictureError
 
 if TYPE_CHECKING:
-    from impasto.images import Picture
+    from impasto.images import Picture, Source
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,17 @@ def is_painting(name: str) -> bool:
 def path(name: str) -> Path:
     """The file of a built-in painting."""
     return Path(str(files("impasto"))) / "data" / "paintings" / f"{name}.jpg"
+
+
+def picture(source: "Source | Picture") -> "Picture":
+    """A picture from anything: a built-in painting's name, or what `images.read` takes."""
+    from impasto import images
+
+    if isinstance(source, images.Picture):
+        return source
+    if isinstance(source, str) and is_painting(source):
+        return read(source)
+    return images.read(source)
 
 
 def read(name: str) -> "Picture":

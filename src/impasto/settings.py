@@ -6,6 +6,7 @@ The command line, the web page, the saved recipe and docs/settings.md are made f
 import difflib
 import math
 import operator
+import re
 import typing
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import Field, asdict, dataclass, field, fields, replace
@@ -139,6 +140,19 @@ class Settings:
         "Statistics and pixels are always float32.",
         group="Machine",
     )
+    tile: int = setting(
+        0,
+        "Side of the tiles that a large picture is computed in, px; 0 chooses by the memory there "
+        "is. The result is the same.",
+        at_least=0,
+        group="Machine",
+    )
+    memory_limit: str = setting(
+        "auto",
+        "Most memory that the process may take, such as 3G or 1500M; auto takes most of what is "
+        "free.",
+        group="Machine",
+    )
     threads: int = setting(
         0, "CPU threads; 0 takes one for each core.", at_least=0, at_most=1024, group="Machine"
     )
@@ -149,6 +163,9 @@ class Settings:
             object.__setattr__(self, item.name, value)
             _check_range(item, value)
         _check_names("style_loss", self.style_loss, ("gram", "wasserstein", "meanstd"))
+        bytes_of(self.memory_limit)
+        if 0 < self.tile < 32:
+            raise SettingError(f"tile is {self.tile}: it must be 0 or at least 32")
         if self.content_weight == 0 and self.style_weight == 0:
             raise SettingError("content_weight and style_weight are both 0: give one a weight")
 
@@ -157,7 +174,7 @@ class Settings:
         plain = asdict(self)
         for name in ("content_layers", "style_layers"):
             plain[name] = dict(plain[name])
-        return plain
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in plain.items()}
 
 
 PRESETS: dict[str, dict[str, Any]] = {
@@ -190,6 +207,16 @@ def settings_for(preset: str = "best", **changes: Any) -> Settings:
             raise SettingError(f"there is no setting {name!r}{hint}")
     given = {name: value for name, value in changes.items() if value is not None}
     return Settings(**{"preset": preset} | PRESETS[preset] | given)
+
+
+def bytes_of(text: str) -> int | None:
+    """The bytes that a text such as 3G or 1500M means (K, M, G of 1024); None for auto."""
+    if text == "auto":
+        return None
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMG]?)(?:i?B)?", text.strip(), re.IGNORECASE)
+    if match is None or float(match[1]) == 0:
+        raise SettingError(f"memory_limit is {text!r}: write it like 3G or 1500M")
+    return int(float(match[1]) * 1024 ** " KMG".index(match[2].upper() or " "))
 
 
 def changed(settings: Settings, **changes: Any) -> Settings:

@@ -70,6 +70,13 @@ CATALOGUE: dict[str, WeightFile] = {
             sha256="c5281ff0094fff425b1215acf77430d1beb5dc2367f0aefd4932773cc4837f42",
         ),
         WeightFile(
+            name="lpips-alexnet",
+            file="lpips_alexnet.safetensors",
+            summary="AlexNet and the linear heads of LPIPS 0.1, for `impasto evaluate`",
+            licence="BSD-2-Clause, Zhang, Isola, Efros, Shechtman and Wang",
+            sha256="04d09751b91df68ebcfc2e27954073917901eb9213fa653e00511bc1344f6141",
+        ),
+        WeightFile(
             name="vgg19-torchvision",
             file="vgg19_torchvision.safetensors",
             summary="VGG-19 as torchvision trained it",
@@ -302,13 +309,15 @@ def from_torchvision(
     return tensors
 
 
-def write(tensors: dict[str, "Tensor"], target: Path) -> None:
-    """Write weights as fp16 and everything else as float32, whole or not at all."""
+def write(tensors: dict[str, "Tensor"], target: Path, exact: tuple[str, ...] = ()) -> None:
+    """Write weights as fp16 and everything else, and `exact`, as float32; whole or not at all."""
     import torch
     from safetensors.torch import save_file
 
     stored = {
-        key: value.to(torch.float16 if key.endswith(".weight") else torch.float32).contiguous()
+        key: value.to(
+            torch.float16 if key.endswith(".weight") and key not in exact else torch.float32
+        ).contiguous()
         for key, value in tensors.items()
     }
     part = target.with_name(target.name + ".part")

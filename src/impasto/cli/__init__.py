@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import cyclopts
 
 from impasto import __version__
-from impasto.cli import doctor, styles, stylize, weights
+from impasto.cli import doctor, evaluate, styles, stylize, weights
 from impasto.errors import DivergedError, ImpastoError
 
 app = cyclopts.App(
@@ -21,6 +21,7 @@ app = cyclopts.App(
     help_flags=["--help", "-h"],
 )
 app.command(stylize.stylize)
+app.command(evaluate.evaluate)
 app.command(styles.styles)
 app.command(weights.app)
 app.command(doctor.doctor)

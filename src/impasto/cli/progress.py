@@ -1,7 +1,6 @@
 """Progress on stderr: a bar on a terminal, a line now and then elsewhere."""
 
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from rich.console import Console
@@ -10,19 +9,19 @@ from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
 if TYPE_CHECKING:
-    from impasto.images import Picture
-    from impasto.paint import Step
-    from impasto.settings import Settings
+    from impasto.paint import Painter, Step
 
 SECONDS_BETWEEN_LINES = 5.0
+LONG_WORK = 20_000_000  # pixels times steps: above a minute on two cores
 
 
 class Progress:
     """Shows the loss, the step, the scale being painted and the time left."""
 
-    def __init__(self, quiet: bool, target: Path | None) -> None:
+    def __init__(self, quiet: bool) -> None:
         self.console = Console(stderr=True, quiet=quiet, highlight=False, soft_wrap=True)
-        self.target = target
+        self.first = True
+        self.work_before = 0.0
         self.bar: Bar | None = None
         self.began = self.last_line = time.perf_counter()
 
@@ -40,11 +39,11 @@ class Progress:
         if self.bar is not None:
             self.bar.stop()
 
-    def begin(self, content: "Picture", style: "Picture", settings: "Settings") -> None:
-        """Say what is about to be done."""
-        self.began = time.perf_counter()
+    def begin(self, painter: "Painter") -> None:
+        """Say what is about to be done, and before a long run what it will take."""
         from impasto.paintings import PAINTINGS
 
+        content, style, settings = painter.content, painter.style, painter.settings
         work = PAINTINGS.get(style.name)
         painting = f"{work.title} ({work.painter})" if work else style.name
         width, height = content.size
@@ -52,9 +51,22 @@ class Progress:
             f"painting {escape(content.name)} ({width}x{height}) in the style of "
             f"{escape(painting)}: {settings.preset}, {settings.size} px"
         )
+        if painter.work > LONG_WORK and not self.console.quiet:
+            seconds, size = painter.estimate()
+            tile = painter.footprint(painter.sizes[-1]).tile
+            tiles = f", in tiles of {tile} px" if tile else ""
+            self.console.print(
+                f"this will take about {_duration(seconds)} and {size / 1e9:.1f} GB{tiles}"
+            )
+        self.began, self.work_before = time.perf_counter(), 0.0
 
     def show(self, step: "Step", losses: dict[str, float]) -> None:
         """One step is done."""
+        if self.first:
+            self.first, self.work_before = False, step.work
+            self.began = time.perf_counter()
+        if step.note:
+            self.console.print(step.note)
         width, height = step.size
         words = f"step {step.step}/{step.steps}  {width}x{height}  loss {losses['total']:.4g}"
         left = self._left(step)
@@ -66,12 +78,11 @@ class Progress:
 
     def _left(self, step: "Step") -> str:
         """The time that is left, from the pixels still to be computed."""
-        if not 0.01 < step.work < 1:
+        done = step.work - self.work_before
+        if not 0.01 < done < 1 or step.work == 1:
             return ""
         spent = time.perf_counter() - self.began
-        seconds = round(spent * (1 - step.work) / step.work)
-        minutes, seconds = divmod(seconds, 60)
-        return f"{minutes} min {seconds} s left" if minutes else f"{seconds} s left"
+        return f"{_duration(spent * (1 - step.work) / done)} left"
 
     def _due(self, step: "Step") -> bool:
         now = time.perf_counter()
@@ -79,3 +90,11 @@ class Progress:
             return False
         self.last_line = now
         return True
+
+
+def _duration(seconds: float) -> str:
+    """Seconds as a person says them."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 100 else f"{minutes / 60:.1f} h"

@@ -3,6 +3,7 @@
 import json as json_format
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -14,7 +15,7 @@ from impasto.errors import DivergedError, PictureError, SettingError
 if TYPE_CHECKING:
     from impasto.cli.progress import Progress
     from impasto.images import Picture
-    from impasto.paint import Record, Step
+    from impasto.paint import Painter, Step
     from impasto.settings import Settings
 
 ALWAYS_SAVED = (1, 5, 10)  # the steps that reports on the method show, whatever --save-every says
@@ -29,6 +30,9 @@ def stylize(
     force: Annotated[bool, Parameter(negative="")] = False,
     bits: Literal[8, 16] = 8,
     save_every: Annotated[tuple[int, Path] | None, Parameter(negative="")] = None,
+    checkpoint: Path | None = None,
+    checkpoint_every: float = 60.0,
+    resume: Path | None = None,
     json: Annotated[bool, Parameter(negative="")] = False,
     quiet: Annotated[bool, Parameter(alias="-q", negative="")] = False,
     options: Annotated[Options, Parameter(name="*")] = None,
@@ -52,6 +56,13 @@ def stylize(
         Bits a channel, 16 for PNG only.
     save_every
         Save the picture on the way, each N steps and at steps 1, 5 and 10, as PNG into DIR.
+    checkpoint
+        Keep the state of the run in this file, from which --resume goes on.
+    checkpoint_every
+        Seconds between two checkpoints.
+    resume
+        Go on from this checkpoint, with the same pictures and options: the result is the same as
+        without the interruption.
     json
         Print one JSON object about the result on stdout.
     quiet
@@ -60,16 +71,25 @@ def stylize(
     settings = settings_from(options)
     target = _target(content, style, output, force, json)
     folder = _folder(save_every)
+    if checkpoint_every <= 0:
+        raise SettingError(f"--checkpoint-every is {checkpoint_every:g}: it must be above 0")
+    if checkpoint is not None and not checkpoint.absolute().parent.is_dir():
+        raise PictureError(f"there is no folder {checkpoint.absolute().parent}: make it first")
 
     from impasto import images
     from impasto.cli.progress import Progress
+    from impasto.paint import Painter
 
     picture = _content(content)
     kind = images.check_output(target, bits) if target else "PNG"
     _check_space(target, picture, settings, bits)
-    painting = _style(style)
-    run = _Run(picture, painting, settings, save_every[0] if save_every else 0, folder)
-    with Progress(quiet, target) as progress:
+    painter = Painter(picture, read_style(style), settings, resume)
+    run = _Run(
+        painter,
+        _Every(save_every[0] if save_every else 0, folder),
+        _Every(checkpoint_every if checkpoint else 0, checkpoint or Path()),
+    )
+    with Progress(quiet) as progress:
         run.paint(progress)
     if run.last is None:
         raise KeyboardInterrupt
@@ -80,34 +100,31 @@ def stylize(
 
 
 class _Run:
-    """One run of the engine: its last step, its losses, and why it ended."""
+    """One run of the engine: its last step, and why it ended."""
 
-    def __init__(
-        self, content: "Picture", style: "Picture", settings: "Settings", every: int, folder: Path
-    ) -> None:
-        self.content, self.style, self.settings = content, style, settings
-        self.every, self.folder = every, folder
+    def __init__(self, painter: "Painter", frames: "_Every", checkpoints: "_Every") -> None:
+        self.painter, self.frames, self.checkpoints = painter, frames, checkpoints
         self.last: Step | None = None
-        self.history: list[Record] = []
         self.stopped = False
         self.diverged: DivergedError | None = None
-        self.began = time.perf_counter()
 
     def paint(self, progress: "Progress") -> None:
         """Take every step, until the end, Ctrl-C or divergence."""
-        from impasto import paint
-
         try:
-            steps = paint.steps(self.content, self.style, self.settings)
-            progress.begin(self.content, self.style, self.settings)
-            for step in steps:
+            progress.begin(self.painter)
+            saved = time.monotonic()
+            for step in self.painter.paint():
                 self.last = step
-                self.history.append(step.record)
                 progress.show(step, step.losses)
-                if self.every and (step.step % self.every == 0 or step.step in ALWAYS_SAVED):
-                    self._save_step(step)
+                if self.frames.every and self._is_frame(step.step):
+                    self._save_frame(step)
+                if self.checkpoints.every and time.monotonic() - saved >= self.checkpoints.every:
+                    step.save_checkpoint(self.checkpoints.path)
+                    saved = time.monotonic()
         except KeyboardInterrupt:
             self.stopped = True
+            if self.last is not None and self.checkpoints.every:
+                self.last.save_checkpoint(self.checkpoints.path)
         except DivergedError as error:
             if self.last is None:
                 raise
@@ -118,9 +135,8 @@ class _Run:
         from impasto import images, paint
 
         assert self.last is not None
-        seconds = time.perf_counter() - self.began
-        result = paint.result(self.last, self.history, seconds)
-        data = images.encode(result.picture, kind, bits, json_format.dumps(result.recipe))
+        result = paint.result(self.last)
+        data = result.encoded(kind, bits)
         if target is None:
             sys.stdout.buffer.write(data)
             sys.stdout.buffer.flush()
@@ -129,20 +145,32 @@ class _Run:
         width, height = result.picture.size
         if as_json:
             found = {"output": str(target), "width": width, "height": height} | result.recipe
-            print(json_format.dumps(found | {"stopped": self.stopped}), flush=True)
+            found |= {"seconds": round(result.seconds, 3), "stopped": self.stopped}
+            print(json_format.dumps(found), flush=True)
         if not quiet:
             what = "stopped at step {0} of {1}; the picture so far is" if self.stopped else "wrote"
             words = what.format(self.last.step, self.last.steps)
             print(
-                f"{words} {target or 'on stdout'} ({width}x{height} px, {seconds:.0f} s)",
+                f"{words} {target or 'on stdout'} ({width}x{height} px, {result.seconds:.0f} s)",
                 file=sys.stderr,
             )
 
-    def _save_step(self, step: "Step") -> None:
+    def _is_frame(self, step: int) -> bool:
+        return step % self.frames.every == 0 or step in ALWAYS_SAVED
+
+    def _save_frame(self, step: "Step") -> None:
         from impasto import images
 
         data = images.encode(step.picture())
-        images.write_bytes(data, self.folder / f"step-{step.step:04d}.png")
+        images.write_bytes(data, self.frames.path / f"step-{step.step:04d}.png")
+
+
+@dataclass(frozen=True)
+class _Every:
+    """Something to write each so many steps or seconds, and where; 0 for never."""
+
+    every: float
+    path: Path
 
 
 def _target(content: str, style: str, output: str | None, force: bool, json: bool) -> Path | None:
@@ -188,7 +216,7 @@ def _content(content: str) -> "Picture":
     return images.read(content)
 
 
-def _style(style: str) -> "Picture":
+def read_style(style: str) -> "Picture":
     """A painting from a file, or a built-in one; a name that is neither lists what there is."""
     from impasto import images, paintings
 

@@ -1,0 +1,64 @@
+"""`impasto evaluate`: the judge's numbers for one or more results."""
+
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+if TYPE_CHECKING:
+    from impasto.judge import Verdict
+
+
+def evaluate(
+    content: str,
+    style: str,
+    /,
+    *results: Path,
+    json: Annotated[bool, Parameter(negative="")] = False,
+) -> None:
+    """Measure how near results are to their photo and to their painting.
+
+    Smaller is nearer: 0 is the same. docs/evaluate.md explains every number.
+
+    Parameters
+    ----------
+    content
+        The photo.
+    style
+        The painting: a file, or the name of a built-in one.
+    results
+        The pictures to judge.
+    json
+        Print one JSON object for each result.
+    """
+    from impasto.cli.stylize import read_style
+    from impasto.errors import SettingError
+    from impasto.judge import Judge
+
+    if not results:
+        raise SettingError("there is nothing to judge: name one or more results after the painting")
+    judge = Judge(content, read_style(style))
+    verdicts = []
+    for result in results:
+        verdict = judge.judge(result)
+        verdicts.append(verdict)
+        if json:
+            import json as json_format
+
+            print(json_format.dumps(asdict(verdict) | {"file": str(result)}), flush=True)
+    if not json:
+        _print_table(verdicts)
+
+
+def _print_table(verdicts: "list[Verdict]") -> None:
+    """One row for each measure, one column for each result."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("", *(verdict.name for verdict in verdicts), box=None)
+    for item in fields(verdicts[0]):
+        if item.name != "name":
+            values = (getattr(verdict, item.name) for verdict in verdicts)
+            table.add_row(item.name.replace("_", " "), *(f"{value:.4f}" for value in values))
+    Console(soft_wrap=True).print(table)
