@@ -280,6 +280,11 @@ def test_a_checkpoint_of_something_else_is_refused(photo: Path, tmp_path: Path) 
         impasto.steps(photo, "great-wave", resume=target, **SMALL)
 
 
+def test_painting_inside_no_grad(result: impasto.Result, photo: Path) -> None:
+    with torch.no_grad():
+        assert torch.equal(painted(photo).picture.pixels, result.picture.pixels)
+
+
 def test_tiles_paint_the_same_picture(result: impasto.Result, photo: Path) -> None:
     tiled = painted(photo, size=192, steps=(3, 2), tile=96).picture.pixels
     whole = painted(photo, size=192, steps=(3, 2)).picture.pixels

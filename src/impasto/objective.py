@@ -122,6 +122,7 @@ class Objective:
                 sums[layer] = sums[layer] + found if layer in sums else found
         return sums
 
+    @torch.enable_grad()
     def _style(self, painted: dict[str, Moments], image: Tensor) -> tuple[Tensor, Gradients]:
         """The style term and its gradient with respect to every layer's moments."""
         leaves = {

@@ -1,0 +1,103 @@
+"""FLOP/s of whole steps against the convolution peak of this machine.
+
+    python -m benchmarks.roofline [--sizes 256 512 1024 2048] [--json FILE]
+
+The peak is the largest of several convolution shapes, measured in the same run in the format that
+impasto uses. A step is one evaluation of `best`'s objective and one L-BFGS update; its FLOP are
+those of the convolutions forward and backward (the picture's gradient only) and of the second
+moments and their gradients; all else is overhead.
+"""
+
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch
+from torch.nn import functional as F
+
+from benchmarks.report import parser, publish
+from impasto import device, images, paint, paintings, vgg
+from impasto.settings import settings_for
+
+SHAPES = ((64, 512), (128, 256), (256, 128), (512, 64))  # channels, side
+
+
+def main() -> None:
+    options = parser(__doc__)
+    options.add_argument("--sizes", type=int, nargs="+", default=[256, 512, 1024, 2048])
+    given = options.parse_args()
+    device.keep_large_buffers()
+    chosen = device.choose_device("auto")
+    dtype = device.choose_dtype("auto", chosen)
+    rows: list[dict[str, Any]] = []
+    for size in given.sizes:
+        peak = convolution_peak(dtype, chosen)
+        seconds = step_seconds(size)
+        rate = step_flop(size) / seconds
+        rows.append(
+            {"px": size, "s/step": seconds, "GFLOP/s": rate / 1e9, "peak GFLOP/s": peak / 1e9,
+             "share": rate / peak}
+        )  # fmt: skip
+    publish("roofline", rows, given.json, features=str(dtype))
+
+
+def convolution_peak(dtype: torch.dtype, on: torch.device) -> float:
+    """The highest FLOP/s of a 3x3 convolution over several shapes."""
+    rates = []
+    for channels, side in SHAPES:
+        x = torch.rand(1, channels, side, side, dtype=dtype, device=on)
+        weight = torch.rand(channels, channels, 3, 3, dtype=dtype, device=on)
+        x, weight = (t.contiguous(memory_format=torch.channels_last) for t in (x, weight))
+        seconds = best_of(10, partial(F.conv2d, x, weight, padding=1), on)
+        rates.append(2 * 9 * channels**2 * side**2 / seconds)
+    return max(rates)
+
+
+def step_seconds(size: int) -> float:
+    """Seconds of a step in the middle of a run: the median of several."""
+    painting = paintings.read("great-wave")
+    photo = images.Picture(painting.pixels.flip(-1)).resized(size, size)
+    settings = settings_for(size=size, coarsest=0, steps=(3 + (12 if size <= 1024 else 4),))
+    times = []
+    began = time.perf_counter()
+    for _ in paint.steps(photo, painting, settings):
+        now = time.perf_counter()
+        times.append(now - began)
+        began = now
+    late = sorted(times[3:])
+    return late[len(late) // 2]
+
+
+def step_flop(size: int) -> float:
+    """Floating-point operations of a step: convolutions twice, moments three times."""
+    flop, channels, side = 0.0, 3, size
+    widths = {1: 64, 2: 128, 3: 256, 4: 512, 5: 512}
+    for layer in vgg.layer_names():
+        width = widths[vgg.block_of(layer)]
+        if layer.startswith("conv"):
+            flop += 2 * (2 * 9 * channels * width * side**2)
+            channels = width
+        elif layer.startswith("pool"):
+            side //= 2
+        elif layer.endswith("_1"):  # S = F F^T / n forward, (dS + dS^T) F backward
+            flop += 2 * (2 * width**2 * side**2)
+        if layer == "relu5_1":
+            break
+    return flop
+
+
+def best_of(repeats: int, call: Callable[[], object], on: torch.device) -> float:
+    """The shortest of so many calls, s."""
+    times = []
+    for _ in range(repeats + 2):
+        began = time.perf_counter()
+        call()
+        if on.type == "cuda":
+            torch.cuda.synchronize(on)
+        times.append(time.perf_counter() - began)
+    return min(times[2:])
+
+
+if __name__ == "__main__":
+    main()
