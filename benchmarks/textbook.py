@@ -2,7 +2,7 @@
 
 float32, NCHW, autograd through everything, one scale, torch.optim.LBFGS with its default history
 of 100. It shares nothing with impasto but the weights and the objective it is asked to minimise:
-relative content and style losses (see docs/recipe.md) at the standard layers.
+the relative content and style losses of the preset `best`.
 """
 
 from collections.abc import Iterator

@@ -140,7 +140,7 @@ def test_styles_lists_paintings_and_draws_a_sheet(impasto: Run, tmp_path: Path) 
     assert len(out.splitlines()) >= 6
     assert "great-wave" in out
     assert "Hokusai" in out
-    assert images.read(tmp_path / "sheet.png").size[0] == 900
+    assert images.read(tmp_path / "sheet.png").size == (900, 548)
     status, _, err = impasto("styles", "--sheet", tmp_path / "sheet.png")
     assert status == 2
     assert "--force" in err
@@ -264,11 +264,13 @@ def refused(answer: tuple[int, str, str], words: str) -> None:
         (["-o", "a.bmp"], "end its name in .png"),
         (["-o", "no/such/folder/a.png"], "no/such/folder"),
         (["-o", "/proc/a.png"], "cannot write to the folder /proc"),
-        (["-o", "."], "."),
+        (["-o", "."], "is a folder"),
         (["-o", "-", "--json"], "both want stdout"),
         (["--backbone", "vgg16-torchvision"], "impasto weights get vgg16-torchvision"),
         (["--no-such-option"], "no-such-option"),
-        (["a", "b", "c"], "impasto"),
+        (["a", "b", "c"], "nothing to do with 'a b c'"),
+        (["--memory-limit", "2"], "like 3G or 1500M"),
+        (["--checkpoint", "no/such/a.ckpt"], "there is no folder"),
     ],
 )
 def test_bad_options(
@@ -283,7 +285,37 @@ def test_bad_options(
 
 
 def test_unknown_painting_names_the_known_ones(impasto: Run, photo: Path) -> None:
-    refused(impasto("stylize", photo, "mona-lisa"), "the paintings are great-wave, poppies")
+    refused(impasto("stylize", photo, "mona-lisa"), "The paintings are great-wave, poppies")
+
+
+def test_misspelt_paintings_name_the_nearest(impasto: Run, photo: Path) -> None:
+    for name in ("graet-wave", "GREAT-WAVE"):
+        refused(impasto("stylize", photo, name), "did you mean 'great-wave'?")
+
+
+def test_a_checkpoint_destroys_nothing(impasto: Run, photo: Path, tmp_path: Path) -> None:
+    own = Path(shutil.copy(photo, tmp_path / "a.png"))
+    other = tmp_path / "diary.txt"
+    other.write_text("dear diary")
+    target = tmp_path / "out.png"
+    for victim, force, words in (
+        (own, "--force", "is a picture of this run"),
+        (other, "--quiet", "exists: go on from it with --resume"),
+        (tmp_path, "--force", "exists"),
+    ):
+        before = victim.read_bytes() if victim.is_file() else b""
+        answer = impasto("stylize", own, "poppies", "-o", target, "--checkpoint", victim, force)
+        refused(answer, words)
+        assert not victim.is_file() or victim.read_bytes() == before
+
+
+def test_steps_of_an_earlier_run_are_not_overwritten(
+    impasto: Run, photo: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "step-0001.png").write_bytes(b"old")
+    words = ("--save-every", 1, tmp_path, "-o", tmp_path / "a.png", *SMALL)
+    refused(impasto("stylize", photo, "poppies", *words), "steps of an earlier run")
+    assert impasto("stylize", photo, "poppies", *words, "--force")[0] == 0
 
 
 def test_unknown_command(impasto: Run) -> None:

@@ -36,7 +36,7 @@ def assert_tiled_is_whole(
     network = vgg.load("vgg19", layers, pooling, padding)
     photo, image, painting = (picture(*size, seed) for seed in range(3))
     style = style_moments(
-        network, painting, dict(style_layers), statistics=statistics_for(style_losses)
+        network, painting, dict(style_layers), statistics=statistics_for(style_losses, photo.device)
     )
     guides = {}
     if guided:

@@ -15,7 +15,7 @@ from pathlib import Path
 os.environ |= {"COLUMNS": "100", "NO_COLOR": "1", "TERM": "dumb"}  # before rich looks
 
 from impasto.cli import main as impasto
-from impasto.cli.options import shown
+from impasto.cli.options import limits, shown
 from impasto.settings import Settings
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -65,14 +65,8 @@ def settings_page() -> str:
         if item.metadata["group"] != group:
             group = item.metadata["group"]
             lines += ["", f"## {group}", "", "| Option | Default | What it does |", "|---|---|---|"]
-        limits = [
-            f"{limit.replace('_', ' ')} {item.metadata[limit]}"
-            for limit in ("above", "at_least", "at_most")
-            if limit in item.metadata
-        ]
-        bounds = f" ({', '.join(limits)})" if limits else ""
         option = "--" + item.name.replace("_", "-")
-        lines.append(f"| `{option}` | {shown(item)} | {item.metadata['help']}{bounds} |")
+        lines.append(f"| `{option}` | {shown(item)} | {item.metadata['help']}{limits(item)} |")
     return "\n".join(lines) + "\n"
 
 

@@ -116,6 +116,8 @@ def check_output(path: Path, bits: int = 8) -> str:
     Raises SettingError for a suffix or a bit depth that cannot be written, PictureError where the
     folder is missing or takes no file: before anything is painted.
     """
+    if path.is_dir():
+        raise PictureError(f"{path} is a folder: name a file in it")
     try:
         chosen = FORMATS[path.suffix.lower()]
     except KeyError:
@@ -124,8 +126,6 @@ def check_output(path: Path, bits: int = 8) -> str:
         ) from None
     if bits == 16 and chosen != "PNG":
         raise SettingError(f"16 bit are written to PNG only: end {path.name!r} in .png")
-    if path.is_dir():
-        raise PictureError(f"{path} is a folder: name a file in it")
     try:
         with tempfile.TemporaryFile(dir=path.parent):
             pass
@@ -205,7 +205,7 @@ def _from_path(path: Path, name: str | None) -> Picture:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise PictureError(f"cannot read {path} ({_reason(error)}): check the name") from error
+        raise PictureError(f"cannot read {path} ({_reason(error)}): check the name") from None
     return _from_bytes(data, name or path.name)
 
 
@@ -228,8 +228,8 @@ def _refusals(name: str) -> Iterator[None]:
             yield
     except UnidentifiedImageError as error:
         raise PictureError(
-            f"{name} is no picture that can be read: use PNG, JPEG, WebP, TIFF, BMP or GIF "
-            "(HEIC with `pip install 'impasto[heif]'`)"
+            f"{name} is no picture that can be read: use PNG, JPEG, WebP, TIFF, BMP, GIF or "
+            "AVIF (HEIC with `pip install 'impasto[heif]'`)"
         ) from error
     except Image.DecompressionBombError as error:
         raise PictureError(f"{name} has over {MAX_PIXELS:,} pixels: shrink it first") from error

@@ -74,14 +74,14 @@ class Lbfgs(torch.optim.Optimizer):
     def _remember(self, s: Tensor, y: Tensor, gradient: Tensor) -> Float[Tensor, "m"]:
         """Take in a pair, if its curvature is positive; the gradient's product with every row."""
         new = torch.stack([s, y, gradient], 1)  # n 3
-        own = (new.mT @ new).double().cpu()
+        own = (new.mT @ new).cpu().double()
         accepted = bool(own[0, 1] > CURVATURE * (own[0, 0] * own[1, 1]).sqrt())
         if accepted:
             h = self.history
             slot = len(self.slots) if len(self.slots) < h else self.slots.pop(0)
             self.slots.append(slot)
             self.vectors[slot], self.vectors[slot + h] = s, y
-        found = (self.vectors @ new).double().cpu()  # 2h 3
+        found = (self.vectors @ new).cpu().double()  # 2h 3
         if accepted:
             for row, column in ((slot, 0), (slot + h, 1)):
                 self.products[row, :] = self.products[:, row] = found[:, column]

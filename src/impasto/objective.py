@@ -64,7 +64,7 @@ class Objective:
         self.style_losses = tuple(style_losses)
         self.layers = tuple({**self.content_layers, **self.style_layers})
         self.style, self.guides = style, guides or {}
-        self.statistics = statistics_for(self.style_losses)
+        self.statistics = statistics_for(self.style_losses, content.device)
         self.size = content.shape[-2], content.shape[-1]
         self.use_tiles(tile)
         self.content = features_of(network, content, self.content_layers, self.tiles)
@@ -186,13 +186,14 @@ class Objective:
         return value.detach()
 
 
-def statistics_for(style_losses: Iterable[str]) -> torch.dtype | None:
-    """The type that moments need for these losses; None for float32.
+def statistics_for(style_losses: Iterable[str], device: torch.device) -> torch.dtype | None:
+    """The type that moments need for these losses; None for float32, all that Apple's MPS has.
 
     The Wasserstein distance takes square roots of the eigenvalues of a covariance, most of which
     are near zero where there are more channels than strokes: roundings of 1e-7 would become 3e-4.
     """
-    return torch.float64 if "wasserstein" in style_losses else None
+    delicate = "wasserstein" in style_losses and device.type != "mps"
+    return torch.float64 if delicate else None
 
 
 def style_moments(

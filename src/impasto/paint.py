@@ -299,9 +299,10 @@ class Painter:
             if name == "settings":
                 mine[name], its[name] = _painted_by(mine[name]), _painted_by(its[name])
             if mine[name] != its[name]:
+                found = _difference(its[name], mine[name])
                 raise PictureError(
-                    f"the checkpoint was made with other {name} ({_difference(its[name])}): give "
-                    "the same pictures and options, or start without --resume"
+                    f"the checkpoint was made with other {name} ({found}): give the same pictures "
+                    "and options, or start without --resume"
                 )
         self.scale, self.taken = facts["scale"], facts["taken"]
         self.history, self.seconds = facts["history"], facts["seconds"]
@@ -384,15 +385,15 @@ class Painter:
             self._style_at(max(size)),
             dict(settings.style_layers),
             tile,
-            statistics_for(settings.style_loss),
+            statistics_for(settings.style_loss, self.device),
         )
         return Objective(
             self.network,
             self._at(self.content, size),
             measured,
             Weights(
-                settings.content_weight * 2 * (1 - settings.strength),
-                settings.style_weight * 2 * settings.strength,
+                settings.content_weight * (2 * (1 - settings.strength)) ** 2,
+                settings.style_weight * (2 * settings.strength) ** 2,
                 settings.tv_weight,
             ),
             settings.content_layers,
@@ -466,7 +467,8 @@ def _painted_by(settings: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in settings.items() if name not in elsewhere}
 
 
-def _difference(value: Any) -> str:
-    """A fact in a few words."""
-    text = json.dumps(value)
-    return text if len(text) < 60 else text[:57] + "..."
+def _difference(its: Any, mine: Any) -> str:
+    """What a checkpoint has where this run has something else, in a few words."""
+    if not isinstance(its, dict):
+        return str(its)
+    return ", ".join(f"{k} {v}" for k, v in its.items() if mine.get(k) != v)

@@ -1,5 +1,6 @@
 """The built-in paintings: works in the public domain that ship with impasto (see NOTICE)."""
 
+import difflib
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -48,8 +49,10 @@ def picture(source: "Source | Picture") -> "Picture":
 
     if isinstance(source, images.Picture):
         return source
-    if isinstance(source, str) and is_painting(source):
-        return read(source)
+    if isinstance(source, str) and not Path(source).exists():
+        looks_like_a_file = Path(source).suffix or len(Path(source).parts) > 1
+        if is_painting(source) or not looks_like_a_file:
+            return read(source)
     return images.read(source)
 
 
@@ -58,8 +61,10 @@ def read(name: str) -> "Picture":
     from impasto import images
 
     if not is_painting(name):
+        near = difflib.get_close_matches(name.lower(), PAINTINGS, n=1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
         raise PictureError(
-            f"no file and no built-in painting is called {name!r}: "
-            f"the paintings are {', '.join(PAINTINGS)}"
+            f"no file and no built-in painting is called {name!r}: {hint}"
+            f"The paintings are {', '.join(PAINTINGS)}"
         )
     return images.read(path(name), name)

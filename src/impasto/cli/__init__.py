@@ -34,8 +34,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             arguments, exit_on_error=False, print_error=False, result_action="return_value"
         )
         return int(status or 0)
+    except cyclopts.UnusedCliTokensError as error:
+        words = " ".join(error.unused_tokens or ())
+        return refuse(f"there is nothing to do with {words!r}. {_see(arguments)}")
     except cyclopts.CycloptsError as error:
-        return refuse(f"{one_line(error)} See `impasto --help`.")
+        return refuse(f"{one_line(error)} {_see(arguments)}")
     except DivergedError as error:
         return refuse(one_line(error), status=1)
     except ImpastoError as error:
@@ -55,6 +58,13 @@ def refuse(message: str, status: int = 2) -> int:
     """One line on stderr; the status to exit with."""
     print(f"impasto: {message}", file=sys.stderr)
     return status
+
+
+def _see(arguments: Sequence[str] | None) -> str:
+    """Which help to read: that of the command, if there is one."""
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    command = f"impasto {words[0]}" if words and words[0] in app else "impasto"
+    return f"See `{command} --help`."
 
 
 def one_line(error: Exception) -> str:

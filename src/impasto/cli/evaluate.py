@@ -1,6 +1,6 @@
 """`impasto evaluate`: the judge's numbers for one or more results."""
 
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -8,6 +8,15 @@ from cyclopts import Parameter
 
 if TYPE_CHECKING:
     from impasto.judge import Verdict
+
+GROUPS = {
+    "distance to the photo": ("lpips", "self_similarity", "content", "cfsd"),
+    "distance to the painting": (
+        "style", "style_gram", "vgg_wasserstein", "vgg_gram", "colour", "cast",
+    ),
+    "both together": ("score",),
+    "defects": ("checkerboard", "halo", "grey"),
+}  # fmt: skip
 
 
 def evaluate(
@@ -32,13 +41,12 @@ def evaluate(
     json
         Print one JSON object for each result.
     """
-    from impasto.cli.stylize import read_style
     from impasto.errors import SettingError
     from impasto.judge import Judge
 
     if not results:
         raise SettingError("there is nothing to judge: name one or more results after the painting")
-    judge = Judge(content, read_style(style))
+    judge = Judge(content, style)
     verdicts = []
     for result in results:
         verdict = judge.judge(result)
@@ -57,8 +65,9 @@ def _print_table(verdicts: "list[Verdict]") -> None:
     from rich.table import Table
 
     table = Table("", *(verdict.name for verdict in verdicts), box=None)
-    for item in fields(verdicts[0]):
-        if item.name != "name":
-            values = (getattr(verdict, item.name) for verdict in verdicts)
-            table.add_row(item.name.replace("_", " "), *(f"{value:.4f}" for value in values))
+    for heading, names in GROUPS.items():
+        table.add_row(f"[bold]{heading}[/bold]")
+        for name in names:
+            values = (getattr(verdict, name) for verdict in verdicts)
+            table.add_row(f"  {name}", *(f"{value:.4f}" for value in values))
     Console(soft_wrap=True).print(table)

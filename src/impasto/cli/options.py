@@ -23,6 +23,16 @@ def shown(item: "Field[Any]") -> str:
     return "; ".join([first, *others])
 
 
+def limits(item: "Field[Any]") -> str:
+    """The range of a setting, as the end of its help text: " (at least 32, at most 16384)"."""
+    found = [
+        f"{limit.replace('_', ' ')} {item.metadata[limit]}"
+        for limit in ("above", "at_least", "at_most")
+        if limit in item.metadata
+    ]
+    return f" ({', '.join(found)})" if found else ""
+
+
 def _text(value: Any) -> str:
     """A setting's value as one would type it."""
     if isinstance(value, tuple):
@@ -42,7 +52,7 @@ def _text(value: Any) -> str:
 def _option(item: "Field[Any]") -> tuple[str, Any, Any]:
     kind = item.type if item.type in (int, float, str, bool) else _optional_kind(item)
     parameter = Parameter(
-        help=item.metadata["help"],
+        help=item.metadata["help"] + limits(item),
         group=GROUPS[item.metadata["group"]],
         show_default=lambda _: shown(item),
         negative="",

@@ -73,8 +73,8 @@ class Progress:
         if self.bar is not None:
             self.bar.update(self.task, completed=step.work, description=words, rest=left)
         elif self._due(step):
-            self.console.print(f"{words}  (content {losses['content']:.3g}, style "
-                               f"{losses['style']:.3g})  {left}".rstrip())  # fmt: skip
+            self.console.print(f"{words}  = content {losses['content']:.3g} + style "
+                               f"{losses['style']:.3g}  {left}".rstrip())  # fmt: skip
 
     def _left(self, step: "Step") -> str:
         """The time that is left, from the pixels still to be computed."""

@@ -1,5 +1,6 @@
 """`impasto styles`: the built-in paintings."""
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -29,6 +30,9 @@ def styles(
     json
         Print one JSON object for each painting.
     """
+    if sheet is not None:
+        _write_sheet(sheet, force)
+        print(f"wrote {sheet}", file=sys.stderr)
     if json:
         import json as json_format
 
@@ -38,8 +42,6 @@ def styles(
         width = max(map(len, PAINTINGS))
         for name, work in PAINTINGS.items():
             print(f"{name:{width}}  {work.title}, {work.painter}, {work.year}")
-    if sheet is not None:
-        _write_sheet(sheet, force)
 
 
 def _write_sheet(target: Path, force: bool) -> None:
@@ -56,19 +58,19 @@ def _sheet() -> "Image.Image":
     """The paintings in rows of three, each above its name."""
     from PIL import Image, ImageDraw, ImageFont
 
-    cell, caption, columns = 300, 44, 3
+    cell, height, caption, columns = 300, 220, 54, 3
     rows = -(-len(PAINTINGS) // columns)
-    sheet = Image.new("RGB", (columns * cell, rows * (cell + caption)), "white")
+    sheet = Image.new("RGB", (columns * cell, rows * (height + caption)), "white")
     draw = ImageDraw.Draw(sheet)
     font, small = ImageFont.load_default(18), ImageFont.load_default(13)
     for i, (name, work) in enumerate(PAINTINGS.items()):
-        left, top = i % columns * cell, i // columns * (cell + caption)
+        left, top = i % columns * cell, i // columns * (height + caption)
         with Image.open(path(name)) as painting:
-            painting.thumbnail((cell - 20, cell - 20))
+            painting.thumbnail((cell - 20, height - 10))
             sheet.paste(
-                painting, (left + (cell - painting.width) // 2, top + cell - painting.height)
+                painting, (left + (cell - painting.width) // 2, top + height - painting.height)
             )
         middle = left + cell // 2
-        draw.text((middle, top + cell + 4), name, "black", font, anchor="ma")
-        draw.text((middle, top + cell + 25), f"{work.painter}, {work.year}", "gray", small, "ma")
+        draw.text((middle, top + height + 4), name, "black", font, anchor="ma")
+        draw.text((middle, top + height + 25), f"{work.painter}, {work.year}", "gray", small, "ma")
     return sheet

@@ -3,6 +3,7 @@
 import json as json_format
 import sys
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -29,7 +30,7 @@ def stylize(
     output: Annotated[str | None, Parameter(alias="-o", allow_leading_hyphen=True)] = None,
     force: Annotated[bool, Parameter(negative="")] = False,
     bits: Literal[8, 16] = 8,
-    save_every: Annotated[tuple[int, Path] | None, Parameter(negative="")] = None,
+    save_every: Annotated[tuple[int, Path] | None, Parameter(negative="", metavar="N DIR")] = None,
     checkpoint: Path | None = None,
     checkpoint_every: float = 60.0,
     resume: Path | None = None,
@@ -70,20 +71,19 @@ def stylize(
     """
     settings = settings_from(options)
     target = _target(content, style, output, force, json)
-    folder = _folder(save_every)
+    folder = _folder(save_every, force)
     if checkpoint_every <= 0:
         raise SettingError(f"--checkpoint-every is {checkpoint_every:g}: it must be above 0")
-    if checkpoint is not None and not checkpoint.absolute().parent.is_dir():
-        raise PictureError(f"there is no folder {checkpoint.absolute().parent}: make it first")
+    _check_checkpoint(checkpoint, resume, (content, style, str(target)), force)
 
-    from impasto import images
+    from impasto import images, paintings
     from impasto.cli.progress import Progress
     from impasto.paint import Painter
 
     picture = _content(content)
     kind = images.check_output(target, bits) if target else "PNG"
     _check_space(target, picture, settings, bits)
-    painter = Painter(picture, read_style(style), settings, resume)
+    painter = Painter(picture, paintings.picture(style), settings, resume)
     run = _Run(
         painter,
         _Every(save_every[0] if save_every else 0, folder),
@@ -154,6 +154,9 @@ class _Run:
                 f"{words} {target or 'on stdout'} ({width}x{height} px, {result.seconds:.0f} s)",
                 file=sys.stderr,
             )
+            if self.stopped and self.checkpoints.every:
+                path = self.checkpoints.path
+                print(f"go on with the same words and --resume {path} --force", file=sys.stderr)
 
     def _is_frame(self, step: int) -> bool:
         return step % self.frames.every == 0 or step in ALWAYS_SAVED
@@ -194,8 +197,31 @@ def _target(content: str, style: str, output: str | None, force: bool, json: boo
     return target
 
 
-def _folder(save_every: tuple[int, Path] | None) -> Path:
-    """The folder of --save-every, made if need be."""
+def _check_checkpoint(
+    checkpoint: Path | None, resume: Path | None, others: Iterable[str], force: bool
+) -> None:
+    """PictureError if writing the checkpoint would destroy something, or cannot be done."""
+    if checkpoint is None:
+        return
+    if not checkpoint.absolute().parent.is_dir():
+        raise PictureError(f"there is no folder {checkpoint.absolute().parent}: make it first")
+    if not checkpoint.exists():
+        return
+    for other in others:
+        if Path(other).exists() and checkpoint.samefile(other):
+            raise PictureError(
+                f"the checkpoint {checkpoint} is a picture of this run: name another"
+            )
+    resumed = resume is not None and resume.exists() and checkpoint.samefile(resume)
+    if checkpoint.is_dir() or not (resumed or force):
+        raise PictureError(
+            f"{checkpoint} exists: go on from it with --resume {checkpoint}, name another, or "
+            "overwrite with --force"
+        )
+
+
+def _folder(save_every: tuple[int, Path] | None, force: bool) -> Path:
+    """The folder of --save-every, made if need be; PictureError if it has an earlier run's."""
     if save_every is None:
         return Path()
     every, folder = save_every
@@ -205,6 +231,10 @@ def _folder(save_every: tuple[int, Path] | None) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise PictureError(f"cannot make the folder {folder} ({error.strerror})") from error
+    if not force and any(folder.glob("step-*.png")):
+        raise PictureError(
+            f"{folder} has steps of an earlier run: name another, or overwrite with --force"
+        )
     return folder
 
 
@@ -214,16 +244,6 @@ def _content(content: str) -> "Picture":
     if content == "-":
         return images.read(sys.stdin.buffer.read(), "stdin")
     return images.read(content)
-
-
-def read_style(style: str) -> "Picture":
-    """A painting from a file, or a built-in one; a name that is neither lists what there is."""
-    from impasto import images, paintings
-
-    looks_like_a_file = Path(style).suffix or len(Path(style).parts) > 1
-    if Path(style).is_file() or (looks_like_a_file and not paintings.is_painting(style)):
-        return images.read(style)
-    return paintings.read(style)
 
 
 def _check_space(target: Path | None, picture: "Picture", settings: "Settings", bits: int) -> None:
