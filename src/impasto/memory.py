@@ -8,9 +8,9 @@ import torch
 
 from impasto.errors import PictureError
 
-PROCESS_BYTES = 700_000_000  # Python, PyTorch, the network and the buffers of the libraries
+PROCESS_BYTES = 500_000_000  # Python, PyTorch, the network and the buffers of the libraries
 PIXEL_BYTES = 12  # one picture: RGB in float32
-EVALUATION_BYTES = {torch.bfloat16: 1000, torch.float16: 1000, torch.float32: 2000}
+EVALUATION_BYTES = {torch.bfloat16: 1900, torch.float16: 1900, torch.float32: 3400}
 """Per pixel of a tile: the features down to relu5_1, their gradients and the poolings' indices;
 measured by `benchmarks.scaling`."""
 TARGET_VALUES = 8  # values of relu4_2 per pixel: 512 channels at a stride of 8

@@ -112,7 +112,7 @@ class _Measure(torch.autograd.Function):
         vectors = _vectors(features)
         weighted = vectors if weight is None else vectors * _vectors(weight).to(features.dtype)
         share = _share(n)
-        mean = weighted.sum(1, dtype=n.dtype) * share[:, None]
+        mean = torch.stack([_sum(vectors, n.dtype) for vectors in weighted]) * share[:, None]
         second = torch.stack(
             [_product(a, b, n.dtype) for a, b in zip(vectors, weighted, strict=True)]
         )
@@ -135,11 +135,15 @@ def _product(
     """
     if a.dtype != torch.bfloat16:
         return a.to(wide).mT @ b.to(wide)
-    length = max(1, a.shape[0] // BLOCKS)
-    whole = a.shape[0] // length * length
-    first, second = (vectors[:whole].reshape(-1, length, vectors.shape[1]) for vectors in (a, b))
-    found = torch.bmm(first.mT, second).sum(0, dtype=wide)
-    return found + a[whole:].to(wide).mT @ b[whole:].to(wide)
+    found = torch.zeros(a.shape[1], b.shape[1], dtype=wide, device=a.device)
+    for first, second in zip(a.chunk(BLOCKS), b.chunk(BLOCKS), strict=True):
+        found += first.mT @ second
+    return found
+
+
+def _sum(vectors: Float[Tensor, "p c"], wide: torch.dtype) -> Float[Tensor, "c"]:
+    """sum_p of the vectors, block by block: PyTorch would widen them all at once."""
+    return sum_of([block.sum(0, dtype=wide) for block in vectors.chunk(BLOCKS)])
 
 
 def _vectors(maps: Float[Tensor, "b c h w"]) -> Float[Tensor, "b p c"]:

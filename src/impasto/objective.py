@@ -9,6 +9,7 @@ that of the whole picture, at constant memory.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from jaxtyping import Float
@@ -151,11 +152,26 @@ class Objective:
         return value
 
     def _send_back(self, tile: Tile, features: Features, style: Gradients) -> None:
-        """Accumulate the total's gradient in this tile's pixels, from dL/dF at every layer."""
+        """Accumulate the total's gradient in this tile's pixels, from dL/dF at every layer.
+
+        The deepest layer's goes in at the end of the backward pass's way; each other's is made
+        only when the pass comes by, and its features are let go: nothing waits in memory.
+        """
         names = [name for name in self.layers if features[name].requires_grad]
-        if names:
-            seeds = [self._seed(tile, name, features[name].detach(), style) for name in names]
-            torch.autograd.backward([features[name] for name in names], seeds)
+        if not names:
+            return
+        *shallow, deepest = sorted(names, key=self.network.layers.index)
+        for name in shallow:
+            hook = partial(self._added, tile, name, features, style)
+            features[name].register_hook(hook)  # type: ignore[no-untyped-call]
+        top = features.pop(deepest)
+        torch.autograd.backward(top, self._seed(tile, deepest, top.detach(), style))
+
+    def _added(
+        self, tile: Tile, layer: str, features: Features, style: Gradients, gradient: Tensor
+    ) -> Tensor:
+        """The gradient that comes down to a layer and the layer's own, together."""
+        return self._seed(tile, layer, features.pop(layer).detach(), style).add_(gradient)
 
     def _seed(self, tile: Tile, layer: str, features: Tensor, style: Gradients) -> Tensor:
         """dL/dF of one layer over the outer box: zero outside the inner one."""

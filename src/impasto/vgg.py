@@ -28,8 +28,6 @@ AVERAGE_RESCALE = 2.0
 """Average pooling lowers the activations that the next layer was trained on; this factor, the one
 of crowsonkb's style-transfer-pytorch, brings them back. Gatys et al. pool without it."""
 
-_PAD_MODES = {"zero": "constant", "reflect": "reflect", "replicate": "replicate"}
-
 
 def layer_names(convolutions: tuple[int, ...] = weights.VGG19_CONVOLUTIONS) -> tuple[str, ...]:
     """Every layer in the order of the forward pass: conv, relu, ... and pool for each block."""
@@ -141,6 +139,8 @@ class VGG(nn.Module):
         x = (image - self.mean.to(image)).to(self.dtype, memory_format=torch.channels_last)
         deepest = max(self.layers.index(name) for name in wanted)
         for name in self.layers[: deepest + 1]:
+            if name.startswith("conv") and self.padding != "zero":
+                x = F.pad(x, (1, 1, 1, 1), mode=self.padding)  # frees the map before the next
             x = self._layer(name, x, in_place=f"conv{name[4:]}" not in wanted)
             if name in wanted:
                 found[name] = x
@@ -151,9 +151,7 @@ class VGG(nn.Module):
         if kind == "conv":
             weight = self.get_buffer(_attribute(f"{name}.weight"))
             bias = self.get_buffer(_attribute(f"{name}.bias"))
-            if self.padding == "zero":
-                return F.conv2d(x, weight, bias, padding=1)
-            return F.conv2d(F.pad(x, (1, 1, 1, 1), mode=_PAD_MODES[self.padding]), weight, bias)
+            return F.conv2d(x, weight, bias, padding=1 if self.padding == "zero" else 0)
         if kind == "relu":
             return F.relu(x, inplace=in_place)
         if self.pooling == "max":

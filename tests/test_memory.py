@@ -1,0 +1,93 @@
+"""What fits into memory: by hand, and the limit kept by a real process."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from impasto import memory
+from impasto.errors import PictureError
+from impasto.settings import bytes_of, settings_for
+
+GIB = 1024**3
+HALF = torch.bfloat16
+
+
+def test_bytes_by_hand() -> None:
+    # 1000 x 500 px: 44 pictures of an L-BFGS with 20 pairs and 6 of the run, 12 bytes a pixel
+    # each; 8 values of relu4_2 in 2 bytes; 1900 bytes for the evaluation
+    found = memory.footprint((1000, 500), HALF, memory.optimiser_pictures("lbfgs", 20), GIB * 9, 80)
+    assert found.bytes == 500_000_000 + 500_000 * (50 * 12 + 16 + 1900)
+    assert found.tile is None
+
+
+def test_the_largest_tiles_that_fit_are_chosen() -> None:
+    whole = memory.footprint((4000, 3000), HALF, 10, 100 * GIB, 80)
+    assert whole.tile is None
+    tiles = []
+    for limit in (16, 8, 6):
+        found = memory.footprint((4000, 3000), HALF, 10, limit * GIB, 80)
+        assert found.bytes <= limit * GIB
+        tiles.append(found.tile)
+    assert all(tile is not None and tile % 64 == 0 for tile in tiles)
+    assert tiles == sorted(tiles, reverse=True)
+
+
+def test_tiles_that_were_asked_for_are_kept() -> None:
+    assert memory.footprint((4000, 3000), HALF, 10, 100 * GIB, 80, 512).tile == 512
+    assert memory.footprint((400, 300), HALF, 10, 100 * GIB, 80, 512).tile is None
+
+
+def test_too_little_is_refused_with_what_it_takes() -> None:
+    with pytest.raises(PictureError, match=r"takes 6\.\d GB, more than the 1\.1 GB there are"):
+        memory.footprint((4000, 3000), HALF, 36, GIB, 80)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("3G", 3 * GIB), ("1500M", 1500 * 1024**2), ("1.5GiB", 1.5 * GIB), ("auto", None),
+     ("204800kb", 200 * 1024**2)],
+)  # fmt: skip
+def test_bytes_of(text: str, expected: float | None) -> None:
+    assert bytes_of(text) == expected
+    assert settings_for(memory_limit=text).memory_limit == text
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (MemoryError(), True),
+        (torch.OutOfMemoryError("CUDA out of memory"), True),
+        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: 9 GB"), True),
+        (RuntimeError("shapes do not match"), False),
+    ],
+)
+def test_ran_out(error: BaseException, expected: bool) -> None:
+    assert memory.ran_out(error) is expected
+
+
+def test_the_limit_is_kept_by_the_whole_process(tmp_path: Path) -> None:
+    """1000 px would take 2.9 GB at once; in tiles the process stays under its limit of 1.9 GB."""
+    code = (
+        "import resource, sys\n"
+        "from impasto import images, paint, paintings\n"
+        "from impasto.settings import settings_for\n"
+        "painting = paintings.read('great-wave')\n"
+        "photo = images.Picture(painting.pixels.flip(-1)).resized(1000, 700)\n"
+        "settings = settings_for(size=1000, coarsest=0, steps=2, threads=2, history=5,\n"
+        "                        memory_limit='1900M', precision='float32')\n"
+        "painter = paint.Painter(photo, painting, settings)\n"
+        "for _ in painter.paint(): pass\n"
+        "footprint = painter.footprint(painter.sizes[-1])\n"
+        "peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024\n"
+        "import json; print(json.dumps([footprint.tile, footprint.bytes, peak]))\n"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    tile, estimated, peak = json.loads(re.findall(r"\[.*\]", found.stdout)[-1])
+    assert tile is not None
+    assert estimated <= 1900 * 1024**2
+    assert peak <= 1900 * 1024**2
