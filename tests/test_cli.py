@@ -123,6 +123,19 @@ def test_ctrl_c_saves_the_picture_so_far(photo: Path, tmp_path: Path) -> None:
     assert images.read(target).size == (96, 64)
 
 
+def test_ctrl_c_before_the_first_step_says_so(
+    impasto: Run, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(images, "read", interrupted)
+    status, out, err = impasto("stylize", photo, "poppies", "-o", tmp_path / "a.png")
+    assert (status, out) == (130, "")
+    assert "stopped before there was a picture" in err
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_diverging_run_keeps_its_last_good_picture(
     impasto: Run, photo: Path, tmp_path: Path
 ) -> None:

@@ -19,6 +19,7 @@ app = cyclopts.App(
     help="Repaint a photo in the style of a painting.\n\nTry: impasto stylize photo.jpg great-wave",
     version=__version__,
     help_flags=["--help", "-h"],
+    suppress_keyboard_interrupt=False,  # `main` says what became of the picture
 )
 app.command(stylize.stylize)
 app.command(evaluate.evaluate)
