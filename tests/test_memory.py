@@ -43,7 +43,7 @@ def test_tiles_that_were_asked_for_are_kept() -> None:
 
 
 def test_too_little_is_refused_with_what_it_takes() -> None:
-    with pytest.raises(PictureError, match=r"takes 6\.\d GB, more than the 1\.1 GB there are"):
+    with pytest.raises(PictureError, match=r"takes 8\.\d GB, more than the 1\.1 GB there are"):
         memory.footprint((4000, 3000), HALF, 36, GIB, 80)
 
 
