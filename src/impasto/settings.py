@@ -51,7 +51,7 @@ class Settings:
     preset: Preset = setting(
         "best",
         "Which set of defaults to start from: best is coarse to fine with relative losses, "
-        "draft the same in a third of the time, paper is Gatys, Ecker and Bethge 2016.",
+        "draft the same in fewer steps, paper is Gatys, Ecker and Bethge 2016.",
         group="Picture",
     )
     size: int = setting(
