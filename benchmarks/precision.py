@@ -26,7 +26,7 @@ def main() -> None:
     settings = settings_for(size=given.size)
     photo, painting = read(EXAMPLES / "astronaut.jpg"), read_painting("great-wave")
     judge = paint.Painter(photo, painting, changed(settings, precision="float32"))
-    objective = judge._objective(judge.sizes[-1])
+    objective = judge._objective(judge.sizes[-1], None)
     rows = []
     for precision in ("float32", "bfloat16"):
         began = time.perf_counter()

@@ -16,7 +16,7 @@ import torch
 from benchmarks.report import EXAMPLES, parser, publish
 from benchmarks.textbook import Objective, minimise
 from impasto import device, images, paint, paintings
-from impasto.settings import Settings, settings_for
+from impasto.settings import Settings, changed, settings_for
 
 
 def main() -> None:
@@ -27,7 +27,9 @@ def main() -> None:
     )
     options.add_argument("--repeats", type=int, default=1, help="how often both run")
     given = options.parse_args()
-    settings = settings_for(size=given.size, steps=(60, 40, 40, 1000))
+    best = settings_for(size=given.size)
+    last = len(paint.scale_sizes((given.size, given.size), best, 16)) - 1
+    settings = changed(best, steps=(*best.steps[:last], 2000))
     photo = images.read(EXAMPLES / "astronaut.jpg")
     painting = paintings.read("great-wave")
     rows: list[dict[str, Any]] = []

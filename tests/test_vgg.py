@@ -71,7 +71,7 @@ def test_nothing_is_computed_deeper_than_asked(
 
 def test_only_the_weights_needed_are_loaded() -> None:
     small = vgg.load("vgg19", ["relu2_1"])
-    assert not hasattr(small, "conv2_2_weight")
+    assert "conv2_2" not in small.kernels
     assert "relu2_1" in small.layers
     assert "relu2_2" not in small.layers
 
@@ -111,7 +111,7 @@ def test_features_are_channels_last(network: vgg.VGG, astronaut: torch.Tensor) -
 
 
 def test_only_the_picture_has_a_gradient(network: vgg.VGG, astronaut: torch.Tensor) -> None:
-    assert list(network.parameters()) == []
+    assert not any(constant.requires_grad for constant in network.kernels["conv1_1"])
     image = astronaut.clone().requires_grad_()
     network(image, ["relu1_1"])["relu1_1"].sum().backward()
     assert image.grad is not None

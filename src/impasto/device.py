@@ -12,6 +12,7 @@ Precision = Literal["auto", "float32", "bfloat16"]
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # from glibc's malloc.h
 LARGEST_INT = 2**31 - 1
+LEAN_BUFFER = 4 * 1024**2  # bytes of the largest buffer that is kept where memory is short
 
 
 def choose_device(name: str) -> torch.device:
@@ -51,16 +52,21 @@ def has_bfloat16(device: torch.device) -> bool:
     return False
 
 
-def keep_large_buffers() -> bool:
+def keep_large_buffers(lean: bool = False) -> bool:
     """Tell glibc not to hand every large buffer back to the kernel; True if it took the advice.
 
     By default each feature map of some MiB is mapped anew and its pages are zeroed one fault at a
-    time: at 2048x1536 that costs more than the convolutions. No effect elsewhere than on glibc.
+    time: at 2048x1536 that costs more than the convolutions. What is kept is kept with holes,
+    though: `lean` gives everything above 4 MiB back, for half the memory and a fifth more time.
+    No effect elsewhere than on glibc.
     """
     if platform.libc_ver()[0] != "glibc":
         return False
-    mallopt = ctypes.CDLL(None).mallopt
-    took = [mallopt(option, LARGEST_INT) for option in (M_MMAP_THRESHOLD, M_TRIM_THRESHOLD)]
+    library = ctypes.CDLL(None)
+    if lean:
+        library.malloc_trim(0)
+    kept = LEAN_BUFFER if lean else LARGEST_INT
+    took = [library.mallopt(M_MMAP_THRESHOLD, kept), library.mallopt(M_TRIM_THRESHOLD, LARGEST_INT)]
     return all(took)
 
 

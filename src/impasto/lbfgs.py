@@ -2,8 +2,8 @@
 
 Liu and Nocedal 1989, in the vector-free form of Chen, Wang and Zhou 2014 (algorithm 3): the
 direction is a combination of the remembered pairs (s, y) and the gradient, and its coefficients
-follow from the inner products of these vectors alone. One matrix product per step adds the new
-inner products, one makes the direction; the usual two loops run on numbers.
+follow from the inner products of these vectors alone. Three products of the memory with a vector
+add the new inner products, one pass makes the direction; the usual two loops run on numbers.
 """
 
 from typing import Any
@@ -15,6 +15,7 @@ from torch import Tensor
 FIRST_STEP = 0.02  # root mean square change of the first step, in units of full brightness:
 # what Adam, too, moves at first; a tenth of it is lost in the rounding of bfloat16
 CURVATURE = 1e-4  # a pair enters the memory if s.y > CURVATURE |s| |y|: less is rounding noise
+BLOCK_VALUES = 2**20  # of the direction that are made at a time, to stay in the processor's cache
 
 
 class Lbfgs(torch.optim.Optimizer):
@@ -28,7 +29,7 @@ class Lbfgs(torch.optim.Optimizer):
         super().__init__([pixels], {"lr": lr})
         self.pixels, self.history = pixels, history
         n = pixels.numel()
-        self.vectors = pixels.new_zeros(2 * history, n)  # s of slot i in row i, y in row i + h
+        self.vectors = pixels.new_zeros(2 * history, n)  # s of slot i in row 2i, y in row 2i + 1
         self.products = torch.zeros(2 * history, 2 * history, dtype=torch.float64)
         self.slots: list[int] = []  # filled slots, the oldest pair first
         self.gradient: Tensor | None = None  # of the step before, flat
@@ -46,7 +47,7 @@ class Lbfgs(torch.optim.Optimizer):
         else:
             along = self._remember(self.change, gradient - self.gradient, gradient)
             self.change = self._direction(gradient, along).mul_(rate)
-        self.gradient = gradient.clone()
+        self.gradient = gradient  # the caller makes a new one for every step
         self.pixels.add_(self.change.view_as(self.pixels))
 
     def memory(self) -> dict[str, Any]:
@@ -55,8 +56,7 @@ class Lbfgs(torch.optim.Optimizer):
         if self.gradient is not None and self.change is not None:
             found |= {"gradient": self.gradient, "change": self.change}
         if self.slots:
-            filled = sorted(self.slots)
-            found["vectors"] = self.vectors[filled + [i + self.history for i in filled]]
+            found["vectors"] = self.vectors[: 2 * len(self.slots)]
         return found
 
     def remember(self, memory: dict[str, Any]) -> None:
@@ -64,48 +64,64 @@ class Lbfgs(torch.optim.Optimizer):
         self.slots = list(memory["slots"])
         self.products.copy_(memory["products"])
         if "gradient" in memory:
-            self.gradient = memory["gradient"].to(self.vectors)
-            self.change = memory["change"].to(self.vectors)
+            # Copies: a file's bytes may lie where sums are taken in another order.
+            self.gradient = memory["gradient"].to(self.vectors, copy=True)
+            self.change = memory["change"].to(self.vectors, copy=True)
         if self.slots:
-            filled = sorted(self.slots)
-            rows = filled + [i + self.history for i in filled]
-            self.vectors[rows] = memory["vectors"].to(self.vectors)
+            self.vectors[: 2 * len(self.slots)] = memory["vectors"].to(self.vectors)
 
     def _remember(self, s: Tensor, y: Tensor, gradient: Tensor) -> Float[Tensor, "m"]:
         """Take in a pair, if its curvature is positive; the gradient's product with every row."""
-        new = torch.stack([s, y, gradient], 1)  # n 3
-        own = (new.mT @ new).cpu().double()
-        accepted = bool(own[0, 1] > CURVATURE * (own[0, 0] * own[1, 1]).sqrt())
-        if accepted:
-            h = self.history
-            slot = len(self.slots) if len(self.slots) < h else self.slots.pop(0)
-            self.slots.append(slot)
-            self.vectors[slot], self.vectors[slot + h] = s, y
-        found = (self.vectors @ new).cpu().double()  # 2h 3
-        if accepted:
-            for row, column in ((slot, 0), (slot + h, 1)):
-                self.products[row, :] = self.products[:, row] = found[:, column]
-        return found[:, 2]
+        rows = self.vectors[: 2 * len(self.slots)]
+        own = torch.stack([s @ s, s @ y, y @ y, s @ gradient, y @ gradient])
+        found = torch.cat([own, rows @ s, rows @ y, rows @ gradient]).cpu().double()
+        (ss, sy, yy, sg, yg), products = found[:5], found[5:].view(3, -1)
+        if sy <= CURVATURE * (ss * yy).sqrt():
+            return products[2]
+        full = len(self.slots) == self.history
+        slot = self.slots.pop(0) if full else len(self.slots)
+        self.slots.append(slot)
+        first, second, m = 2 * slot, 2 * slot + 1, 2 * len(self.slots)
+        self.vectors[first], self.vectors[second] = s, y
+        along = torch.zeros(m, dtype=torch.float64)
+        along[: products.shape[1]] = products[2]
+        along[first], along[second] = sg, yg
+        for row, column in zip((first, second), products, strict=False):
+            self.products[row, : len(column)] = self.products[: len(column), row] = column
+        pair = torch.stack([ss, sy, sy, yy]).view(2, 2)
+        self.products[first : second + 1, first : second + 1] = pair
+        return along
 
     def _direction(self, gradient: Tensor, along: Float[Tensor, "m"]) -> Float[Tensor, "n"]:
         """-H g by the two-loop recursion, on coefficients of the rows and of the gradient."""
         if not self.slots:
             size = gradient.square().mean().sqrt().clamp_min(1e-30)
             return gradient * (-FIRST_STEP / size)
-        h, g = self.history, 2 * self.history  # g: the index of the gradient's coefficient
+        g = len(along)  # the index of the gradient's coefficient
         table = torch.zeros(g + 1, g + 1, dtype=torch.float64)
-        table[:g, :g] = self.products
+        table[:g, :g] = self.products[:g, :g]
         table[:g, g] = along
         q = torch.zeros(g + 1, dtype=torch.float64)
         q[g] = 1.0
         alphas = {}
         for i in reversed(self.slots):
-            alphas[i] = (table[i] @ q) / table[i, i + h]
-            q[i + h] -= alphas[i]
-        last = self.slots[-1]
-        q *= table[last, last + h] / table[last + h, last + h]
+            s, y = 2 * i, 2 * i + 1
+            alphas[i] = (table[s] @ q) / table[s, y]
+            q[y] -= alphas[i]
+        s, y = 2 * self.slots[-1], 2 * self.slots[-1] + 1
+        q *= table[s, y] / table[y, y]
         for i in self.slots:
-            beta = (table[i + h] @ q) / table[i, i + h]
-            q[i] += alphas[i] - beta
-        weights = q.to(gradient)
-        return (weights[:g] @ self.vectors).add_(gradient, alpha=float(q[g])).neg_()
+            s, y = 2 * i, 2 * i + 1
+            beta = (table[y] @ q) / table[s, y]
+            q[s] += alphas[i] - beta
+        return self._combined(gradient, [-weight for weight in q.tolist()])
+
+    def _combined(self, gradient: Tensor, weights: list[float]) -> Float[Tensor, "n"]:
+        """The sum of the rows and, last, the gradient, each times its weight."""
+        made = gradient * weights[-1]
+        size = BLOCK_VALUES if made.device.type == "cpu" else made.numel()
+        for start in range(0, made.numel(), size):
+            block = slice(start, start + size)
+            for row, weight in zip(self.vectors, weights[:-1], strict=False):
+                made[block].add_(row[block], alpha=weight)
+        return made

@@ -10,21 +10,34 @@ from impasto.errors import PictureError
 
 PROCESS_BYTES = 500_000_000  # Python, PyTorch, the network and the buffers of the libraries
 PIXEL_BYTES = 12  # one picture: RGB in float32
-EVALUATION_BYTES = {torch.bfloat16: 1900, torch.float16: 1900, torch.float32: 3400}
-"""Per pixel of a tile: the features down to relu5_1, their gradients and the poolings' indices;
-measured by `benchmarks.scaling`."""
+ROOMY_BYTES = {torch.bfloat16: 1500, torch.float16: 1500, torch.float32: 2800}
+"""Per pixel of one evaluation: the features down to relu5_1 and their gradients, with the holes
+that the C library's heap leaves between them; measured by `benchmarks.scaling`."""
+LEAN_BYTES = {torch.bfloat16: 700, torch.float16: 700, torch.float32: 1350}
+"""The same where each buffer goes back to the system when it is freed: half, for a fifth more
+time (see `device.keep_large_buffers`)."""
+LEAN_TIME = 1.2  # of a step, for the same reason
 TARGET_VALUES = 8  # values of relu4_2 per pixel: 512 channels at a stride of 8
 SMALLEST_TILE, LARGEST_TILE = 128, 2048  # px; margins eat smaller ones, larger ones gain nothing
-HEADROOM = 0.85  # of a limit that is planned with: the allocator's holes take up to a tenth
+GOOD_TILE = 384  # px; L-BFGS gives up part of its history before tiles get smaller
+SHORTER_HISTORIES = (10, 5)  # that L-BFGS falls back to, before Adam takes its place
+HEADROOM = 0.9  # of a limit that is planned with
 SHARE = 0.9  # of what is free, for a run that was given no limit
 
 
 @dataclass(frozen=True)
 class Footprint:
-    """What painting one scale takes: bytes in all, and the tiles' side (None: no tiles), px."""
+    """How one scale is painted, and the memory that takes."""
 
     bytes: int
+    """Most bytes of the process."""
     tile: int | None
+    """The tiles' side, px; None for the whole picture at once."""
+    lean: bool
+    """Whether buffers go back to the system as soon as they are free."""
+    optimizer: str
+    history: int
+    """What moves the pixels: as asked for, or what there is memory for."""
 
 
 def available(device: torch.device) -> int:
@@ -40,48 +53,72 @@ def resident() -> int:
     return int(psutil.Process().memory_info().rss)
 
 
-def optimiser_pictures(optimizer: str, history: int) -> int:
-    """How many pictures an optimiser keeps besides pixels and gradient."""
+def pictures_of(optimizer: str, history: int) -> int:
+    """How many pictures a run keeps: pixels, gradient, the best so far, the optimiser's own."""
     if optimizer == "lbfgs":
-        return 2 * history + 4
-    return 2 if optimizer == "adam" else 1
+        return 2 * history + 8
+    return 5 if optimizer == "adam" else 4
 
 
 def footprint(
     size: tuple[int, int],
     dtype: torch.dtype,
-    pictures: int,
+    optimizer: str,
+    history: int,
     limit: int,
     margin: int,
     tile: int | None = None,
 ) -> Footprint:
-    """The largest tiles with which a picture of this size stays under `limit` bytes.
+    """The quickest way to paint a picture of this size in at most `limit` bytes.
 
-    pictures: how many the run keeps beside pixels and gradient (see `optimiser_pictures`).
-    margin: of a tile, px. tile: the side asked for, if one was. Raises PictureError where not
-    even the smallest tiles fit, with what would.
+    Whole, if it fits; lean, if that fits; else in the largest tiles that fit, L-BFGS with a
+    shorter history, or Adam in its place. margin: of a tile, px. tile: the side asked for, if one
+    was. Raises PictureError where not even the smallest tiles fit, with what would.
     """
-    width, height = size
-    target = TARGET_VALUES * torch.finfo(dtype).bits // 8
-    state = PROCESS_BYTES + width * height * ((pictures + 6) * PIXEL_BYTES + target)
-    each = EVALUATION_BYTES[dtype]
-    if tile is not None and tile < max(size):
-        return Footprint(state + _outer(size, tile, margin) * each, tile)
-    whole = state + width * height * each
     planned = int(limit * HEADROOM)
-    if whole <= planned:
-        return Footprint(whole, None)
-    room = (planned - state) / each
-    side = int(math.sqrt(max(room, 0))) - 2 * margin
-    side = min(side // 64 * 64, LARGEST_TILE)
-    if side < SMALLEST_TILE:
-        least = (state + _outer(size, SMALLEST_TILE, margin) * each) / HEADROOM
-        raise PictureError(
-            f"painting {width}x{height} px takes {least / 1e9:.1f} GB, more than the "
-            f"{limit / 1e9:.1f} GB there are: lower --size or --history, use --optimizer adam, or "
-            "raise --memory-limit"
-        )
-    return Footprint(state + _outer(size, side, margin) * each, side)
+    ways = [(optimizer, history)]
+    if optimizer == "lbfgs":
+        ways += [("lbfgs", shorter) for shorter in SHORTER_HISTORIES if shorter < history]
+        ways += [("adam", history)]
+    least = 0
+    for smallest in (GOOD_TILE, SMALLEST_TILE):
+        for name, pairs in ways:
+            state = _state(size, dtype, name, pairs)
+            way = _fitted(size, dtype, state, planned, margin, smallest, tile)
+            if way is not None:
+                return Footprint(*way, name, pairs)
+            least = state + _outer(size, tile or SMALLEST_TILE, margin) * LEAN_BYTES[dtype]
+    width, height = size
+    raise PictureError(
+        f"painting {width}x{height} px takes {least / HEADROOM / 1e9:.1f} GB, more than the "
+        f"{limit / 1e9:.1f} GB there are: lower --size or raise --memory-limit"
+    )
+
+
+def _state(size: tuple[int, int], dtype: torch.dtype, optimizer: str, history: int) -> int:
+    """The bytes that a run holds besides what it is evaluating: the process, pictures, target."""
+    target = TARGET_VALUES * torch.finfo(dtype).bits // 8
+    width, height = size
+    return PROCESS_BYTES + width * height * (pictures_of(optimizer, history) * PIXEL_BYTES + target)
+
+
+def _fitted(
+    size: tuple[int, int], dtype: torch.dtype, state: int, planned: int, margin: int,
+    smallest: int, tile: int | None,
+) -> tuple[int, int | None, bool] | None:  # fmt: skip
+    """Bytes, tile and whether lean, of the quickest that fits into the planned bytes."""
+    whole = size[0] * size[1]
+    if tile is not None and tile < max(size):
+        found = state + _outer(size, tile, margin) * LEAN_BYTES[dtype]
+        return (found, tile, True) if found <= planned else None
+    for lean, each in ((False, ROOMY_BYTES[dtype]), (True, LEAN_BYTES[dtype])):
+        if state + whole * each <= planned:
+            return state + whole * each, None, lean
+    room = max(planned - state, 0) / LEAN_BYTES[dtype]
+    side = min((int(math.sqrt(room)) - 2 * margin) // 64 * 64, LARGEST_TILE)
+    if side < smallest:
+        return None
+    return state + _outer(size, side, margin) * LEAN_BYTES[dtype], side, True
 
 
 def _outer(size: tuple[int, int], tile: int, margin: int) -> int:

@@ -27,6 +27,8 @@ Terms = dict[str, Float[Tensor, ""]]
 Gradients = dict[str, tuple[Tensor, Tensor]]
 """dL/dm and dL/dS by layer."""
 
+BLOCK_VALUES = 2**21  # of a feature map that are worked on at a time: 4 MB in bfloat16
+
 
 @dataclass(frozen=True)
 class Weights:
@@ -147,14 +149,17 @@ class Objective:
         value = torch.zeros((), device=self.network.mean.device)
         for layer, factor in self.factors.items():
             inner = tile.inner_features(layer, features[layer].detach())
-            target = tile.inner.shrunk(vgg.stride_of(layer)).crop(self.content[layer])
-            value = value + (factor * losses.squared_distance(inner, target)).sum()
+            target = self._target(tile, layer)
+            assert target is not None
+            for block in _blocks(inner):
+                distance = losses.squared_distance(inner[:, :, block], target[:, :, block])
+                value = value + (factor * distance).sum()
         return value
 
     def _send_back(self, tile: Tile, features: Features, style: Gradients) -> None:
         """Accumulate the total's gradient in this tile's pixels, from dL/dF at every layer.
 
-        The deepest layer's goes in at the end of the backward pass's way; each other's is made
+        The deepest layer's goes in at the end of the backward pass's way; each other's is added
         only when the pass comes by, and its features are let go: nothing waits in memory.
         """
         names = [name for name in self.layers if features[name].requires_grad]
@@ -162,29 +167,39 @@ class Objective:
             return
         *shallow, deepest = sorted(names, key=self.network.layers.index)
         for name in shallow:
-            hook = partial(self._added, tile, name, features, style)
+            hook = partial(self._add_own, tile, name, features, style)
             features[name].register_hook(hook)  # type: ignore[no-untyped-call]
-        top = features.pop(deepest)
-        torch.autograd.backward(top, self._seed(tile, deepest, top.detach(), style))
+        top = features[deepest]
+        torch.autograd.backward(
+            top, self._add_own(tile, deepest, features, style, torch.zeros_like(top))
+        )
 
-    def _added(
+    def _add_own(
         self, tile: Tile, layer: str, features: Features, style: Gradients, gradient: Tensor
     ) -> Tensor:
-        """The gradient that comes down to a layer and the layer's own, together."""
-        return self._seed(tile, layer, features.pop(layer).detach(), style).add_(gradient)
+        """Add dL/dF of one layer, inside the inner box, to the gradient that comes down to it.
 
-    def _seed(self, tile: Tile, layer: str, features: Tensor, style: Gradients) -> Tensor:
-        """dL/dF of one layer over the outer box: zero outside the inner one."""
-        inner = tile.inner_features(layer, features)
-        seed = torch.zeros_like(features)
-        part = tile.inner_features(layer, seed)
-        if layer in style:
-            guide, n = self._guide(tile, layer), self.counts[layer]
-            part += moments.pull_back(inner, guide, n, *style[layer])
-        if layer in self.factors:
-            target = tile.inner.shrunk(vgg.stride_of(layer)).crop(self.content[layer])
-            part += (2 * self.factors[layer].to(inner.dtype)) * (inner - target)
-        return seed
+        In place, and block by block of rows: a second map of that size would be the peak of memory.
+        """
+        inner = tile.inner_features(layer, features.pop(layer).detach())
+        own = tile.inner_features(layer, gradient)
+        guide, target = self._guide(tile, layer), self._target(tile, layer)
+        for block in _blocks(inner):
+            part = inner[:, :, block]
+            if layer in style:
+                weight = None if guide is None else guide[:, :, block]
+                n, (mean, second) = self.counts[layer], style[layer]
+                own[:, :, block] += moments.pull_back(part, weight, n, mean, second)
+            if target is not None:
+                factor = 2 * self.factors[layer].to(inner.dtype)
+                own[:, :, block] += factor * (part - target[:, :, block])
+        return gradient
+
+    def _target(self, tile: Tile, layer: str) -> Tensor | None:
+        """The photo's features inside the inner box, at a content layer."""
+        if layer not in self.factors:
+            return None
+        return tile.inner.shrunk(vgg.stride_of(layer)).crop(self.content[layer])
 
     def _guide(self, tile: Tile, layer: str) -> Tensor | None:
         guide = self.guides.get(layer)
@@ -200,6 +215,13 @@ class Objective:
             gradient.add_(slope)
         image.requires_grad_(False)
         return value.detach()
+
+
+def _blocks(features: Float[Tensor, "b c h w"]) -> list[slice]:
+    """Rows to be worked on at a time, so that what is made on the way stays small."""
+    height, values = features.shape[2], features.shape[1] * features.shape[3]
+    rows = max(1, BLOCK_VALUES // values)
+    return [slice(top, top + rows) for top in range(0, height, rows)]
 
 
 def statistics_for(style_losses: Iterable[str], device: torch.device) -> torch.dtype | None:

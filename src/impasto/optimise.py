@@ -117,7 +117,9 @@ class Minimiser:
             case "lbfgs":
                 return Lbfgs(self.pixels, rate, self.settings.history)
             case "adam":
-                return torch.optim.Adam(pixels, lr=rate, betas=(0.9, 0.99), eps=1e-16)
+                # fused: in one pass over the pixels, with no picture on the way
+                fused = self.pixels.device.type in ("cpu", "cuda")
+                return torch.optim.Adam(pixels, rate, (0.9, 0.99), eps=1e-16, fused=fused)
             case "adagrad":
                 return torch.optim.Adagrad(pixels, lr=rate, eps=1e-16)
             case "rmsprop":

@@ -6,6 +6,7 @@ coarse to fine; `carry_up` takes what was painted to the next scale, with the ph
 
 import hashlib
 import json
+import math
 import os
 import time
 from collections.abc import Iterator
@@ -157,7 +158,7 @@ def steps(
 def scale_sizes(
     size: tuple[int, int], settings: Settings, smallest_side: int
 ) -> list[tuple[int, int]]:
-    """Width and height of each scale, the smallest first: about doubling, from `coarsest` on.
+    """Width and height of each scale, the smallest first: from `coarsest` on, in even ratios.
 
     size: of the photo, whose proportions all scales have. Scales whose short side would be under
     `smallest_side` are left out; PictureError if the last one is among them.
@@ -171,9 +172,9 @@ def scale_sizes(
         )
     if not 0 < settings.coarsest < settings.size:
         return [last]
-    doublings = max(1, round(torch.tensor(settings.size / settings.coarsest).log2().item()))
     ratio = settings.size / settings.coarsest
-    sides = [round(settings.coarsest * ratio ** (i / doublings)) for i in range(doublings)]
+    count = max(1, round(math.log(ratio) / math.log(settings.scale_ratio)))
+    sides = [round(settings.coarsest * ratio ** (i / count)) for i in range(count)]
     smaller = [images.fit(size, side) for side in sides]
     return [scale for scale in smaller if min(scale) >= smallest_side] + [last]
 
@@ -215,7 +216,6 @@ class Painter:
         self.counts = [counts[min(i, len(counts) - 1)] for i in range(len(self.sizes))]
         self.start = self._start_picture()
         machine.use_threads(settings.threads)
-        machine.keep_large_buffers()
         self.device = machine.choose_device(settings.device)
         self.dtype = machine.choose_dtype(settings.precision, self.device)
         self.network = vgg.load(
@@ -228,6 +228,7 @@ class Painter:
         self.seconds = 0.0
         self.scale, self.taken = 0, 0  # the scale being painted, and its steps so far
         self.minimiser: Minimiser | None = None
+        self.optimizers: list[str] = []  # what moved the pixels at each scale so far
         self.note: str | None = None
         if resume is not None:
             self.load(*checkpoint.read(Path(resume)))
@@ -239,28 +240,53 @@ class Painter:
             yield self._step({k: v for k, v in terms.items() if k not in ("step", "size")})
         for scale in range(self.scale, len(self.sizes)):
             began = time.perf_counter()
-            objective = self._objective(self.sizes[scale])
+            plan = self.footprint(self.sizes[scale])
+            machine.keep_large_buffers(plan.lean)
             if self.minimiser is None or scale != self.scale:
-                self.minimiser = Minimiser(self._begin(self.sizes[scale]), self.settings)
-                self.scale, self.taken = scale, 0
+                self._begin_scale(scale, plan)
+            assert self.minimiser is not None
+            objective = self._objective(self.sizes[scale], plan.tile)
+            evaluate = partial(self._evaluate, objective)
             while self.taken < self.counts[scale]:
-                terms = self.minimiser.step(partial(self._evaluate, objective))
+                terms = self.minimiser.step(evaluate)
                 self.taken += 1
                 step = self._step(terms)
                 self.history.append(step.record)
                 self.seconds += time.perf_counter() - began
+                if self.taken == self.counts[scale]:
+                    del objective, evaluate  # a large picture needs the room to be written
                 yield step
                 began = time.perf_counter()
+
+    def _begin_scale(self, scale: int, plan: memory.Footprint) -> None:
+        """The pixels of a scale, and the optimiser that there is memory for."""
+        settings = self._moved_by(plan.optimizer, plan.history)
+        self.minimiser = Minimiser(self._begin(self.sizes[scale]), settings)
+        self.scale, self.taken = scale, 0
+        name = f"lbfgs {plan.history}" if plan.optimizer == "lbfgs" else plan.optimizer
+        self.optimizers.append(name)
+        if settings is not self.settings:
+            self.note = f"memory is short: {max(self.sizes[scale])} px are painted with {name}"
+
+    def _moved_by(self, optimizer: str, history: int) -> Settings:
+        """The settings with that optimiser, and its own learning rate if it is not theirs."""
+        settings = self.settings
+        if (optimizer, history) == (settings.optimizer, settings.history):
+            return settings
+        rate = settings.learning_rate if optimizer == settings.optimizer else None
+        return changed(settings, optimizer=optimizer, history=history, learning_rate=rate)
 
     def picture(self, full_size: bool) -> Picture:
         """The picture as it stands: at the size asked for, with the photo's alpha, or as it is."""
         pixels, target = self._pixels(), self.sizes[-1]
         if not full_size:
-            return Picture(pixels.clamp(0, 1).float().cpu().clone(), None, self.name)
+            return Picture(pixels.clamp(0, 1).cpu(), None, self.name)
         if (pixels.shape[-1], pixels.shape[-2]) != target:
             pixels = self._carried(pixels, target)
         full = self.content.size if self.settings.original_size else target
-        picture = Picture(pixels.clamp(0, 1).float().cpu().clone(), None, self.name).resized(*full)
+        picture = Picture(pixels.clamp(0, 1).cpu(), None, self.name).resized(*full)
+        if self.content.alpha is None:
+            return picture
         return Picture(picture.pixels, self.content.resized(*full).alpha, self.name)
 
     def recipe(self) -> dict[str, Any]:
@@ -276,6 +302,7 @@ class Painter:
             "backbone": self.settings.backbone,
             "features": str(self.dtype).removeprefix("torch."),
             "device": str(self.device),
+            "optimizers": self.optimizers,
             "settings": self.settings.as_dict(),
         }
 
@@ -288,6 +315,7 @@ class Painter:
             "minimiser": numbers,
             "scale": self.scale,
             "taken": self.taken,
+            "optimizer": [self.minimiser.settings.optimizer, self.minimiser.settings.history],
             "history": self.history,
             "seconds": self.seconds,
         }
@@ -305,19 +333,21 @@ class Painter:
                     "and options, or start without --resume"
                 )
         self.scale, self.taken = facts["scale"], facts["taken"]
+        self.optimizers = its["optimizers"]
         self.history, self.seconds = facts["history"], facts["seconds"]
         pixels = tensors["pixels"].to(self.device)
-        self.minimiser = Minimiser(pixels, self.settings)
+        self.minimiser = Minimiser(pixels, self._moved_by(*facts["optimizer"]))
         self.minimiser.load(tensors, facts["minimiser"])
 
     def footprint(self, size: tuple[int, int]) -> memory.Footprint:
-        """The memory that a scale takes, and its tiles. PictureError if there is not enough."""
+        """How a scale is painted in the memory there is. PictureError if that is not enough."""
         settings = self.settings
         limit = bytes_of(settings.memory_limit)
         return memory.footprint(
             size,
             self.dtype,
-            memory.optimiser_pictures(settings.optimizer, settings.history),
+            settings.optimizer,
+            settings.history,
             limit or int(memory.available(self.device) * memory.SHARE),
             tiles.margin(self.layers),
             self.tile,
@@ -332,7 +362,8 @@ class Painter:
         size = images.fit(self.content.size, min(256, max(self.sizes[-1])))
         if min(size) < self.smallest:
             size = self.sizes[-1]
-        objective = self._objective(size)
+        machine.keep_large_buffers()
+        objective = self._objective(size, None)
         image = self._at(self.content, size)
         objective.evaluate(image)
         began = time.perf_counter()
@@ -342,10 +373,11 @@ class Painter:
         for scale in range(self.scale, len(self.sizes)):
             left = self.counts[scale] - (self.taken if scale == self.scale else 0)
             width, height = self.sizes[scale]
-            tile = self.footprint(self.sizes[scale]).tile
-            pieces = tiles.plan(height, width, tile or max(width, height), self.layers)
+            plan = self.footprint(self.sizes[scale])
+            pieces = tiles.plan(height, width, plan.tile or max(width, height), self.layers)
             area = sum(piece.outer.area for piece in pieces)
-            work += left * area * (1 if len(pieces) == 1 else 4 / 3)
+            passes = 1 if len(pieces) == 1 else 4 / 3
+            work += left * area * passes * (memory.LEAN_TIME if plan.lean else 1)
         return work * each, self.footprint(self.sizes[-1]).bytes
 
     @property
@@ -377,9 +409,8 @@ class Painter:
             objective.use_tiles(self.tile)
             self.note = f"memory ran out: going on in tiles of {self.tile} px, with the same result"
 
-    def _objective(self, size: tuple[int, int]) -> Objective:
+    def _objective(self, size: tuple[int, int], tile: int | None) -> Objective:
         settings = self.settings
-        tile = self.footprint(size).tile
         measured = style_moments(
             self.network,
             self._style_at(max(size)),

@@ -121,15 +121,19 @@ class Settings:
         20, "How many past steps L-BFGS remembers.", at_least=1, at_most=200, group="Optimisation"
     )
     steps: Counts = setting(
-        (60, 40),
+        (40, 30, 30, 25, 20),
         "Steps at each scale, the smallest first; the last number holds for all larger scales.",
         at_least=1, group="Optimisation",
     )  # fmt: skip
     coarsest: int = setting(
         128,
-        "Long side of the first scale, px; the scales double from there to the size. 0 paints at "
-        "one scale.",
+        "Long side of the first scale, px; 0 paints at one scale.",
         at_least=0, group="Optimisation",
+    )  # fmt: skip
+    scale_ratio: float = setting(
+        1.414,
+        "How much larger each scale is than the one before, about; 1.414 doubles the pixels.",
+        at_least=1.1, at_most=16, group="Optimisation",
     )  # fmt: skip
 
     device: str = setting(
@@ -180,7 +184,7 @@ class Settings:
 
 PRESETS: dict[str, dict[str, Any]] = {
     "best": {},
-    "draft": {"steps": (30, 20, 12)},
+    "draft": {"steps": (16, 12, 8, 5, 3)},
     "paper": {
         "content_weight": 1.0,
         "style_weight": 3e7,
