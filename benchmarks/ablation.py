@@ -31,13 +31,18 @@ PAIRS = (
 VARIANTS: dict[str, dict[str, Any]] = {
     "best": {},
     "draft": {"preset": "draft"},
-    "more steps": {"steps": (60, 40, 120)},
+    "doubling scales": {"scale_ratio": 2, "steps": (60, 40)},
+    "doubling, 120 steps": {"scale_ratio": 2, "steps": (60, 40, 120)},
+    "doubling, draft": {"scale_ratio": 2, "steps": (30, 20, 12)},
+    "finer scales": {"scale_ratio": 1.26, "steps": (40, 20, 20, 20, 20, 16)},
+    "more steps": {"steps": (40, 30, 30, 30, 40)},
     "gram alone": {"style_loss": "gram"},
     "wasserstein": {"style_loss": "wasserstein"},
     "shallow layers": {
         "style_layers": "relu1_1:0.5,relu2_1:0.25,relu3_1:0.13,relu4_1:0.08,relu5_1:0.04"
     },
     "one scale": {"coarsest": 0, "steps": (60,)},
+    "from noise": {"start": "noise"},
     "history 10": {"history": 10},
     "adam": {"optimizer": "adam"},
     "zero padding": {"padding": "zero"},
@@ -86,7 +91,7 @@ def picture_file(variant: str, photo: str, size: int, folder: Path) -> Path:
 
 def means(variant: str, found: list[dict[str, Any]]) -> dict[str, Any]:
     """The mean of every number over the pairs."""
-    names = ["seconds", *(item.name for item in fields(Verdict) if item.name != "name")]
+    names = ["seconds", *(item.name for item in fields(Verdict) if item.type is float)]
     return {"variant": variant} | {n: sum(f[n] for f in found) / len(found) for n in names}
 
 

@@ -53,6 +53,15 @@ def test_the_photo_itself_is_no_distance_from_itself(
     assert verdict.style > 0.3
 
 
+def test_layers_are_what_the_means_are_of(the_judge: evaluate.Judge, china: images.Picture) -> None:
+    verdict = the_judge.judge(china)
+    assert list(verdict.layers["vgg_gram"]) == list(evaluate.VGG_LAYERS)
+    assert list(verdict.layers["style"]) == ["relu1", "relu2", "relu3", "relu4", "relu5"]
+    for name, layers in verdict.layers.items():
+        assert getattr(verdict, name) == pytest.approx(sum(layers.values()) / 5), name
+        assert len(set(layers.values())) == 5
+
+
 def test_the_painting_itself_is_no_distance_from_itself(the_judge: evaluate.Judge) -> None:
     verdict = the_judge.judge(paintings.read("great-wave"))
     for name in ("style", "style_gram", "vgg_gram", "vgg_wasserstein", "colour", "cast"):

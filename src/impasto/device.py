@@ -70,6 +70,17 @@ def keep_large_buffers(lean: bool = False) -> bool:
     return all(took)
 
 
+def tune(device: torch.device, precision: Precision) -> None:
+    """On CUDA, let cuDNN time its algorithms, and TF32 in unless float32 was asked for by name.
+
+    A run has few shapes, each hundreds of times: a second of trials at the start pays.
+    """
+    if device.type == "cuda":
+        torch.backends.cudnn.benchmark = True
+        torch.backends.cudnn.allow_tf32 = precision != "float32"
+        torch.backends.cuda.matmul.allow_tf32 = precision != "float32"
+
+
 def use_threads(threads: int) -> None:
     """Compute on so many CPU threads; 0 leaves PyTorch's choice, one for each core."""
     if threads:

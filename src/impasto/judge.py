@@ -5,8 +5,8 @@ painting to its long side (never enlarged). Smaller is nearer everywhere; 0 is t
 """
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import torch
 from jaxtyping import Float
@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from impasto import colour, images, losses, moments, paintings, vgg
 from impasto.images import Picture, Source
 from impasto.lpips import LAYERS as ALEXNET_LAYERS
-from impasto.lpips import LPIPS
+from impasto.lpips import LPIPS, Network
 
 LARGEST = 1024  # px, long side at which pictures are judged
 STRUCTURE_SIDE = 256  # px, for the measures that compare all positions with each other
@@ -32,7 +32,7 @@ class Verdict:
 
     name: str
     lpips: float
-    """LPIPS with AlexNet to the photo (Zhang et al. 2018)."""
+    """LPIPS to the photo (Zhang et al. 2018), with AlexNet unless another was asked for."""
     self_similarity: float
     """How much the distances between the result's own parts differ from the photo's: STROTSS's
     content loss (Kolkin et al. 2019, eq. 6) on relu4_1, times the number of positions."""
@@ -62,14 +62,21 @@ class Verdict:
     """How far the border's mean change differs from that next to it, OKLab times 100."""
     grey: float
     """The share of flat grey patches beyond those that photo and painting have."""
+    layers: dict[str, dict[str, float]] = field(default_factory=dict)
+    """The style distances layer by layer, for AlexNet and for VGG-19: by measure (`style`,
+    `style_gram`, `vgg_wasserstein`, `vgg_gram`), then by layer."""
 
 
 class Judge:
     """The networks, and what stays the same for many results of one photo and painting."""
 
-    def __init__(self, content: Source | Picture, style: Source | Picture) -> None:
+    def __init__(
+        self, content: Source | Picture, style: Source | Picture, lpips: Network = "alexnet"
+    ) -> None:
+        """lpips: the network of the number of that name; `vgg16` needs its weights fetched once."""
         self.content, self.style = paintings.picture(content), paintings.picture(style)
         self.alexnet = LPIPS()
+        self.lpips = self.alexnet if lpips == "alexnet" else LPIPS(lpips)
         self.network = vgg.load("vgg19", [*VGG_LAYERS, "relu4_2"], padding="replicate")
 
     @torch.no_grad()
@@ -82,28 +89,37 @@ class Judge:
         side = min(max(width, height), max(self.style.size))
         painting = self.style.resized(*images.fit(self.style.size, side)).pixels
 
-        features = [self.alexnet.features(image) for image in (out, photo, painting)]
-        lpips = float(self.alexnet.distance(features[0], features[1]))
+        seen, aimed = (self.alexnet.features(image) for image in (out, painting))
+        lpips = self._lpips(out, photo)
         deep, target = (self.network(x, [*VGG_LAYERS, "relu4_2"]) for x in (out, painting))
         photo_deep = self.network(photo, ["relu4_2"])
-        style = _mean(sliced(features[0][n], features[2][n]) for n in ALEXNET_LAYERS)
+        layers = {
+            "style": {n: sliced(seen[n], aimed[n]) for n in ALEXNET_LAYERS},
+            "style_gram": {n: gram(seen[n], aimed[n]) for n in ALEXNET_LAYERS},
+            "vgg_wasserstein": {n: sliced(deep[n], target[n]) for n in VGG_LAYERS},
+            "vgg_gram": {n: gram(deep[n], target[n]) for n in VGG_LAYERS},
+        }
+        means = {name: sum(of.values()) / len(of) for name, of in layers.items()}
         labs = [colour.oklab(image) * 100 for image in (out, photo, painting)]
         return Verdict(
             name=picture.name,
             lpips=lpips,
             content=float(losses.content(deep["relu4_2"], photo_deep["relu4_2"], "relative")),
-            style=style,
-            style_gram=_mean(gram(features[0][n], features[2][n]) for n in ALEXNET_LAYERS),
-            vgg_wasserstein=_mean(sliced(deep[n], target[n]) for n in VGG_LAYERS),
-            vgg_gram=_mean(gram(deep[n], target[n]) for n in VGG_LAYERS),
             colour=colours(labs[0], labs[2]),
             cast=float((labs[0].mean((2, 3)) - labs[2].mean((2, 3))).norm()),
-            score=(1 + lpips) * (1 + style),
+            score=(1 + lpips) * (1 + means["style"]),
             checkerboard=checkerboard(out),
             halo=halo(labs[0], labs[1]),
             grey=max(0.0, flat_grey(out) - max(flat_grey(photo), flat_grey(painting))),
+            layers=layers,
+            **means,
             **self._structure(out, photo),
         )
+
+    def _lpips(self, out: Tensor, photo: Tensor) -> float:
+        """LPIPS between the result and the photo."""
+        a, b = (self.lpips.features(image) for image in (out, photo))
+        return float(self.lpips.distance(a, b))
 
     def _structure(self, out: Tensor, photo: Tensor) -> dict[str, float]:
         """The measures that compare all positions with each other, at 256 px."""
@@ -117,10 +133,13 @@ class Judge:
 
 
 def evaluate(
-    content: Source | Picture, style: Source | Picture, results: Sequence[Source | Picture]
+    content: Source | Picture,
+    style: Source | Picture,
+    results: Sequence[Source | Picture],
+    lpips: Network = "alexnet",
 ) -> list[Verdict]:
     """A verdict on each result. Raises PictureError for what is no picture, or too small."""
-    judge = Judge(content, style)
+    judge = Judge(content, style, lpips)
     return [judge.judge(result) for result in results]
 
 
@@ -225,8 +244,3 @@ def _quantiles(values: Float[Tensor, "d p"]) -> Float[Tensor, "d q"]:
     high = (low + 1).clamp_max(ordered.shape[1] - 1)
     part = (at - low).clamp(0, 1).to(values)
     return ordered[:, low] * (1 - part) + ordered[:, high] * part
-
-
-def _mean(values: Iterable[float] | Iterator[float]) -> float:
-    found = list(values)
-    return sum(found) / len(found)

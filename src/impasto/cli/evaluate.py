@@ -2,7 +2,7 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
@@ -24,6 +24,8 @@ def evaluate(
     style: str,
     /,
     *results: Path,
+    lpips: Literal["alexnet", "vgg16"] = "alexnet",
+    layers: Annotated[bool, Parameter(negative="")] = False,
     json: Annotated[bool, Parameter(negative="")] = False,
 ) -> None:
     """Measure how near results are to their photo and to their painting.
@@ -38,6 +40,10 @@ def evaluate(
         The painting: a file, or the name of a built-in one.
     results
         The pictures to judge.
+    lpips
+        The network of LPIPS; vgg16 needs `impasto weights get lpips-vgg16` once.
+    layers
+        Show the style distances layer by layer, too.
     json
         Print one JSON object for each result.
     """
@@ -46,7 +52,7 @@ def evaluate(
 
     if not results:
         raise SettingError("there is nothing to judge: name one or more results after the painting")
-    judge = Judge(content, style)
+    judge = Judge(content, style, lpips)
     verdicts = []
     for result in results:
         verdict = judge.judge(result)
@@ -56,10 +62,10 @@ def evaluate(
 
             print(json_format.dumps(asdict(verdict) | {"file": str(result)}), flush=True)
     if not json:
-        _print_table(verdicts)
+        _print_table(verdicts, layers)
 
 
-def _print_table(verdicts: "list[Verdict]") -> None:
+def _print_table(verdicts: "list[Verdict]", layers: bool) -> None:
     """One row for each measure, one column for each result."""
     from rich.console import Console
     from rich.table import Table
@@ -70,4 +76,7 @@ def _print_table(verdicts: "list[Verdict]") -> None:
         for name in names:
             values = (getattr(verdict, name) for verdict in verdicts)
             table.add_row(f"  {name}", *(f"{value:.4f}" for value in values))
+            for layer in verdicts[0].layers.get(name, ()) if layers else ():
+                values = (verdict.layers[name][layer] for verdict in verdicts)
+                table.add_row(f"    {layer}", *(f"{value:.4f}" for value in values))
     Console(soft_wrap=True).print(table)

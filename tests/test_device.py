@@ -1,0 +1,73 @@
+"""Where and how to compute."""
+
+import platform
+import resource
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+
+from impasto import device
+from impasto.errors import SettingError
+
+CPU = torch.device("cpu")
+
+
+def test_formats_follow_what_was_asked_for_and_the_hardware(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert device.choose_dtype("float32", CPU) == torch.float32
+    assert device.choose_dtype("bfloat16", CPU) == torch.bfloat16
+    for able, expected in ((True, torch.bfloat16), (False, torch.float32)):
+        monkeypatch.setattr(device, "has_bfloat16", lambda _, able=able: able)
+        assert device.choose_dtype("auto", CPU) == expected
+
+
+def test_a_device_that_is_not_here_is_refused() -> None:
+    assert device.choose_device("cpu") == CPU
+    with pytest.raises(SettingError, match="'cuda:99' cannot be used here"):
+        device.choose_device("cuda:99")
+
+
+@pytest.fixture
+def flags() -> Iterator[tuple[Any, Any]]:
+    """cuDNN's and cuBLAS's switches, all off; afterwards as they were."""
+    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+    before = cudnn.benchmark, cudnn.allow_tf32, matmul.allow_tf32
+    cudnn.benchmark = cudnn.allow_tf32 = matmul.allow_tf32 = False
+    yield cudnn, matmul
+    cudnn.benchmark, cudnn.allow_tf32, matmul.allow_tf32 = before
+
+
+@pytest.mark.parametrize(("precision", "expected"), [("auto", True), ("float32", False)])
+def test_float32_by_name_is_float32_on_cuda(
+    precision: device.Precision, expected: bool, flags: tuple[Any, Any]
+) -> None:
+    cudnn, matmul = flags
+    device.tune(CPU, precision)
+    assert not cudnn.benchmark
+    device.tune(torch.device("cuda"), precision)
+    assert cudnn.benchmark
+    assert (cudnn.allow_tf32, matmul.allow_tf32) == (expected, expected)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc's allocator")
+@pytest.mark.parametrize("lean", [False, True])
+def test_large_buffers_are_kept_or_given_back(lean: bool) -> None:
+    """A buffer of 64 MiB, filled and freed ten times: its pages fault once, or ten times."""
+    code = (
+        "import resource, torch; from impasto import device\n"
+        "torch.set_num_threads(1)\n"
+        f"assert device.keep_large_buffers({lean})\n"
+        "for _ in range(5): torch.ones(2**24)\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt)\n"
+        "for _ in range(5): torch.ones(2**24)\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt)\n"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    before, after = map(int, found.stdout.split())
+    pages = 5 * 2**26 // resource.getpagesize()
+    assert (after - before > pages // 2) is lean
