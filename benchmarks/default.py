@@ -1,6 +1,6 @@
 """Seconds and the judge's numbers of the presets as they are, from command to file.
 
-python -m benchmarks.default [--sizes 256 512 1024] [--presets best] [--json FILE]
+python -m benchmarks.default [--sizes 256 512 1024] [--presets best draft] [--json FILE]
 """
 
 import subprocess
@@ -20,7 +20,7 @@ PAIRS = (("astronaut", "great-wave"), ("china", "village-street-in-auvers"))
 def main() -> None:
     options = parser(__doc__)
     options.add_argument("--sizes", type=int, nargs="+", default=[256, 512, 1024])
-    options.add_argument("--presets", nargs="+", default=["best"])
+    options.add_argument("--presets", nargs="+", default=["best", "draft"])
     given = options.parse_args()
     rows: list[dict[str, Any]] = []
     for photo, painting in PAIRS:

@@ -1,10 +1,11 @@
-"""Microseconds and bytes for each pixel and step, whole and in tiles.
+"""Microseconds and bytes for each pixel and step: whole, lean, in tiles, and under a limit.
 
     python -m benchmarks.scaling [--sizes 256 512 1024 2048 4096 8192] [--json FILE]
 
-Every size is a process of its own, whose peak resident memory the system reports; bytes per pixel
-are what it takes beyond that of a picture of 64 px. Sizes above 2048 px are run in tiles only, and
-for as few steps as tell their speed.
+Every case is a process of its own, whose peak resident memory the system reports; bytes per pixel
+are what it takes beyond that of a picture of 64 px. `whole` keeps its buffers, `lean` gives them
+back (what impasto does by itself where memory is short), `tiles` are of 512 px. Above 2048 px a
+limit is set: 3 GiB for 4096 px, 6 GiB for 8192 px; there a step takes minutes, and two are taken.
 """
 
 import json
@@ -18,72 +19,90 @@ from benchmarks.report import ROOT, parser, publish
 
 LARGEST_WHOLE = 2048  # px
 TILE = 512  # px
+LIMITS = {4096: "3G", 8192: "6G"}
 
 
 def main() -> None:
     options = parser(__doc__)
     options.add_argument("--sizes", type=int, nargs="+", default=[256, 512, 1024, 2048, 4096, 8192])
-    options.add_argument("--optimizer", default="lbfgs")
     options.add_argument("--one", type=json.loads, help="measure one case, print it as JSON")
     given = options.parse_args()
     if given.one:
         print(json.dumps(measure(**given.one)))
         return
-    base = measured(64, 0, given.optimizer)["bytes"]
+    base = measured({"size": 64})["bytes"]
     rows: list[dict[str, Any]] = []
     for size in given.sizes:
-        for tile in (0, TILE):
-            if (tile == 0 and size > LARGEST_WHOLE) or (tile and size <= tile):
-                continue
-            found = measured(size, tile, given.optimizer)
+        for way, case in ways(size).items():
+            found = measured({"size": size} | case)
             rows.append(
                 {
-                    "px": size, "tile": tile or "whole", "us/px/step": found["us"],
-                    "peak GB": found["bytes"] / 1e9,
+                    "px": size, "way": way, "optimizer": found["optimizer"],
+                    "us/px/step": found["us"], "peak GiB": found["bytes"] / 2**30,
                     "bytes/px": (found["bytes"] - base) / size**2,
-                    "estimated GB": found["estimate"] / 1e9,
+                    "estimated GiB": found["estimate"] / 2**30,
                 }
             )  # fmt: skip
             print(rows[-1], file=sys.stderr, flush=True)
-    publish("scaling", rows, given.json, optimizer=given.optimizer, base_gb=base / 1e9)
+    publish("scaling", rows, given.json, base_gib=base / 2**30)
 
 
-def measured(size: int, tile: int, optimizer: str) -> dict[str, float]:
-    """`measure` in a process of its own."""
-    case = json.dumps({"size": size, "tile": tile, "optimizer": optimizer})
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.scaling", "--one", case],
-        cwd=ROOT, check=True, capture_output=True, text=True,
-    )  # fmt: skip
-    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+def ways(size: int) -> dict[str, dict[str, Any]]:
+    """What is measured at a size: the settings of each case."""
+    if size > LARGEST_WHOLE:
+        limit = LIMITS[size]
+        return {f"{limit} limit": {"memory_limit": limit}}
+    found: dict[str, dict[str, Any]] = {"whole": {}, "lean": {"memory_limit": lean_limit(size)}}
+    if size > TILE:
+        found["tiles"] = {"tile": TILE}
     return found
 
 
-def measure(size: int, tile: int, optimizer: str) -> dict[str, float]:
+def lean_limit(size: int) -> str:
+    """A limit under which a picture of this size fits lean, and not otherwise."""
+    import torch
+
+    from impasto import device, memory
+
+    dtype = device.choose_dtype("auto", torch.device("cpu"))
+    roomy = memory.footprint((size, size), dtype, "lbfgs", 20, 2**62, 80)
+    saved = size**2 * (memory.ROOMY_BYTES[dtype] - memory.LEAN_BYTES[dtype])
+    return f"{(roomy.bytes - saved / 2) / memory.HEADROOM / 2**20:.0f}M"
+
+
+def measured(case: dict[str, Any]) -> dict[str, Any]:
+    """`measure` in a process of its own."""
+    words = [sys.executable, "-m", "benchmarks.scaling", "--one", json.dumps(case)]
+    done = subprocess.run(words, cwd=ROOT, check=True, capture_output=True, text=True)
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def measure(size: int, **options: Any) -> dict[str, Any]:
     """A few steps of one scale: microseconds per pixel and step, peak and estimated bytes."""
     from impasto import images, paint, paintings
     from impasto.settings import settings_for
 
     painting = paintings.read("great-wave")
-    photo = images.Picture(painting.pixels.flip(-1)).resized(size, size)
-    count = 2 if size > LARGEST_WHOLE else 6
-    settings = settings_for(
-        size=size, coarsest=0, steps=count, tile=tile or None, optimizer=optimizer
-    )
+    photo = images.Picture(painting.pixels.flip(-1)).resized(min(size, 2048), min(size, 2048))
+    count = 2 if size > LARGEST_WHOLE else 22  # L-BFGS's memory of 20 pairs is full by then
+    settings = settings_for(size=size, coarsest=0, steps=count, **options)
     painter = paint.Painter(photo, painting, settings)
     estimate = painter.footprint(painter.sizes[-1]).bytes
     times = []
     began = time.perf_counter()
-    for _ in painter.paint():
+    for step in painter.paint():  # noqa: B007 - the last one is used
         now = time.perf_counter()
         times.append(now - began)
         began = now
+    paint.result(step).encoded("PNG")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    late = sorted(times[1:])
+    late = sorted(times[-5:] if len(times) > 5 else times[1:])
     return {
         "us": late[len(late) // 2] * 1e6 / size**2,
         "bytes": float(peak),
         "estimate": float(estimate),
+        "optimizer": painter.optimizers[-1],
     }
 
 

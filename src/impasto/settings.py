@@ -184,7 +184,7 @@ class Settings:
 
 PRESETS: dict[str, dict[str, Any]] = {
     "best": {},
-    "draft": {"steps": (16, 12, 8, 5, 3)},
+    "draft": {"steps": (16, 12, 8, 6, 4)},
     "paper": {
         "content_weight": 1.0,
         "style_weight": 3e7,
