@@ -54,8 +54,9 @@ def test_meanstd_by_hand() -> None:
 
 def test_wasserstein_of_independent_channels_by_hand() -> None:
     a, b = gaussian([1, 2], [4, 9]), gaussian([3, 2], [1, 1])
-    # commuting covariances: |m - m*|^2 + |sd - sd*|^2
-    assert losses.wasserstein(a, b).item() == pytest.approx(4 + 1 + 4)
+    # commuting covariances: |m - m*|^2 + |sd - sd*|^2, the target's mean variance being 1
+    expected = 4 + (4.001**0.5 - 1.001**0.5) ** 2 + (9.001**0.5 - 1.001**0.5) ** 2
+    assert losses.wasserstein(a, b).item() == pytest.approx(expected)
 
 
 def test_wasserstein_of_a_thing_to_itself_is_zero() -> None:
@@ -66,6 +67,8 @@ def test_wasserstein_of_a_thing_to_itself_is_zero() -> None:
 def test_wasserstein_against_scipy() -> None:
     a, b = moments.measure(random_features(0)), moments.measure(random_features(1) * 2 + 1)
     x, y = a.covariance[0].numpy(), b.covariance[0].numpy()
+    ridge = 1e-3 * np.trace(y) / len(y) * np.eye(len(y))
+    x, y = x + ridge, y + ridge
     root = scipy.linalg.sqrtm(y)
     cross = scipy.linalg.sqrtm(root @ x @ root)
     means = ((a.mean - b.mean) ** 2).sum().item()
@@ -83,6 +86,15 @@ def test_wasserstein_survives_more_channels_than_positions() -> None:
     assert value.item() > 0
     assert features.grad is not None
     assert features.grad.isfinite().all()
+
+
+def test_wasserstein_pulls_in_no_direction_that_neither_varies_in() -> None:
+    """A = diag(0, 0), A* = diag(0, 2): dW/dA = 1 - sqrt((A* + r) / (A + r)), r = 1e-3."""
+    a, b = gaussian([1, 1], [0, 0]), gaussian([1, 1], [0, 2])
+    a.second.requires_grad_()
+    (found,) = torch.autograd.grad(losses.wasserstein(a, b).sum(), a.second)
+    assert found[0, 0, 0].item() == pytest.approx(0, abs=1e-6)
+    assert found[0, 1, 1].item() == pytest.approx(1 - (2.001 / 0.001) ** 0.5)
 
 
 @pytest.mark.parametrize("scale", ["paper", "mean", "relative"])

@@ -53,6 +53,23 @@ def test_lbfgs_converges_fast() -> None:
     assert (last.image - TARGET).abs().max() < 1e-4
 
 
+def test_a_step_of_lbfgs_that_leads_uphill_is_taken_back() -> None:
+    """From 0.001 beside the minimum of 1/2 |x - t|^2 the first step, 0.02, leads to 0.019 beyond.
+
+    What it taught is all there is to know of a quadratic: the step in its place ends at t.
+    """
+
+    def even(image: Tensor) -> tuple[Terms, Tensor]:
+        difference = image - TARGET
+        return {"total": difference.square().mean() / 2}, difference / difference.numel()
+
+    settings = settings_for()
+    losses = [float(s.terms["total"]) for s in minimise(even, TARGET + 0.001, 3, settings)]
+    assert losses[0] == pytest.approx(0.001**2 / 2, rel=1e-3)
+    assert losses[1] == pytest.approx(0.019**2 / 2, rel=1e-3)
+    assert losses[2] < 1e-6 * losses[0]
+
+
 @pytest.mark.parametrize("scale", [1e-6, 1e6])
 @pytest.mark.parametrize("optimizer", list(LEARNING_RATES))
 def test_the_scale_of_the_loss_does_not_matter(optimizer: str, scale: float) -> None:

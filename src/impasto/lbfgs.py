@@ -15,6 +15,7 @@ from torch import Tensor
 FIRST_STEP = 0.02  # root mean square change of the first step, in units of full brightness:
 # what Adam, too, moves at first; a tenth of it is lost in the rounding of bfloat16
 CURVATURE = 1e-4  # a pair enters the memory if s.y > CURVATURE |s| |y|: less is rounding noise
+BACK = 0.25  # of a step that led uphill, where what it taught does not make it shorter
 BLOCK_VALUES = 2**20  # of the direction that are made at a time, to stay in the processor's cache
 
 
@@ -48,6 +49,25 @@ class Lbfgs(torch.optim.Optimizer):
             along = self._remember(self.change, gradient - self.gradient, gradient)
             self.change = self._direction(gradient, along).mul_(rate)
         self.gradient = gradient  # the caller makes a new one for every step
+        self.pixels.add_(self.change.view_as(self.pixels))
+
+    @torch.no_grad()
+    def retreat(self) -> None:
+        """Take the last step back and a better one instead, when it led uphill.
+
+        The pixels' `grad` is that of where it led. What it taught is kept: the pair of this step
+        is as true as any, and makes the new one shorter.
+        """
+        assert self.pixels.grad is not None
+        assert self.gradient is not None
+        assert self.change is not None
+        change, before = self.change, self.gradient
+        self._remember(change, self.pixels.grad.flatten() - before, before)
+        along = (self.vectors[: 2 * len(self.slots)] @ before).cpu().double()
+        self.pixels.sub_(change.view_as(self.pixels))
+        rate: float = self.param_groups[0]["lr"]
+        learned = self._direction(before, along).mul_(rate)
+        self.change = learned if learned.norm() < change.norm() else change.mul(BACK)
         self.pixels.add_(self.change.view_as(self.pixels))
 
     def memory(self) -> dict[str, Any]:

@@ -18,16 +18,18 @@ Evaluate = Callable[[Tensor], tuple[Terms, Tensor]]
 
 LEARNING_RATES = {"lbfgs": 1.0, "adam": 0.02, "adagrad": 0.1, "sgd": 0.02, "rmsprop": 0.005}
 DIVERGENCE = 10.0  # a loss so many times that of the start has run away
+RISE = 1.5  # times the loss before: such a step of L-BFGS is taken back
+RETREATS = 5  # in a row, before that counts as having run away
 RESTARTS = 3  # of a run that diverged, from its best picture and with empty memory
 
 
 class Minimiser:
     """The pixels of one scale and the memory of the optimiser that moves them.
 
-    Every step is one evaluation: L-BFGS takes its full step. Its pixels are free, those of the
-    first-order methods are clamped to [0, 1]. A loss that is not finite, or ten times that of the
-    start, sends the run back to its best picture with empty memory; the fourth time it raises
-    DivergedError. `pixels` is live: clone it to keep it.
+    Every step is one evaluation: L-BFGS takes its full step, and takes it back if the loss rose by
+    half. Its pixels are free, those of the first-order methods are clamped to [0, 1]. A loss that
+    is not finite, or ten times that of the start, sends the run back to its best picture with empty
+    memory; the fourth time it raises DivergedError. `pixels` is live: clone it to keep it.
     """
 
     def __init__(self, image: Float[Tensor, "1 3 h w"], settings: Settings) -> None:
@@ -35,7 +37,8 @@ class Minimiser:
         self.pixels = image.detach().clone()
         self.best, self.best_loss = self.pixels.clone(), math.inf
         self.first_loss: float | None = None
-        self.restarts = 0
+        self.last_loss: float | None = None  # before the step that was taken last
+        self.restarts = self.retreats = 0  # of the run; in a row
         self.optimizer: torch.optim.Optimizer | None = None
         self.sgd_rate = 0.0  # the rate of sgd in units of its first gradient
 
@@ -44,11 +47,19 @@ class Minimiser:
         terms, gradient = evaluate(self.pixels)
         loss = float(terms["total"])
         self.first_loss = loss if self.first_loss is None else self.first_loss
+        if self._uphill(loss):
+            assert isinstance(self.optimizer, Lbfgs)
+            self.retreats += 1
+            self.pixels.grad = gradient
+            self.optimizer.retreat()
+            self.pixels.grad = None
+            return terms
         if not math.isfinite(loss) or loss > DIVERGENCE * self.first_loss:
             terms, gradient = self._restart(loss, evaluate)
         elif loss < self.best_loss:
             self.best_loss = loss
             self.best.copy_(self.pixels)
+        self.last_loss, self.retreats = float(terms["total"]), 0
         if self.optimizer is None:
             # The rate in units of brightness: losses differ by ten orders of magnitude.
             size = float(gradient.square().mean().sqrt().clamp_min(1e-30))
@@ -67,6 +78,8 @@ class Minimiser:
         numbers = {
             "best_loss": self.best_loss if math.isfinite(self.best_loss) else None,
             "first_loss": self.first_loss,
+            "last_loss": self.last_loss,
+            "retreats": self.retreats,
             "restarts": self.restarts,
             "sgd_rate": self.sgd_rate,
         }
@@ -84,7 +97,8 @@ class Minimiser:
         self.best.copy_(tensors["best"])
         best_loss = numbers["best_loss"]
         self.best_loss = math.inf if best_loss is None else best_loss
-        self.first_loss, self.restarts = numbers["first_loss"], numbers["restarts"]
+        self.first_loss, self.last_loss = numbers["first_loss"], numbers["last_loss"]
+        self.restarts, self.retreats = numbers["restarts"], numbers["retreats"]
         self.sgd_rate = numbers["sgd_rate"]
         memory: dict[str, Any] = {
             name.removeprefix("optimizer."): value
@@ -94,6 +108,12 @@ class Minimiser:
         if memory:
             self.optimizer = self._optimizer()
             _remember(self.optimizer, memory, self.pixels)
+
+    def _uphill(self, loss: float) -> bool:
+        """True if L-BFGS, which has no line search, took a step that it had better not."""
+        if not isinstance(self.optimizer, Lbfgs) or self.last_loss is None:
+            return False
+        return RISE * self.last_loss < loss < math.inf and self.retreats < RETREATS
 
     def _restart(self, loss: float, evaluate: Evaluate) -> tuple[Terms, Tensor]:
         """Back to the best picture with empty memory, or DivergedError."""
