@@ -122,3 +122,18 @@ def test_zeros_keep_shape_and_weight() -> None:
     assert found.weight.tolist() == [35]
     assert found.second.shape == (1, 3, 3)
     assert found.second.abs().sum() == 0
+
+
+def test_wide_statistics_of_bfloat16_features_are_exact_and_so_is_their_gradient() -> None:
+    """Two large terms that cancel: dL/dm = -2 G m beside dL/dS = G, for features near m."""
+    generator = torch.Generator().manual_seed(0)
+    features = (100 + torch.randn(1, 8, 40, 50, generator=generator)).bfloat16()
+    exact = moments.measure(features.double())
+    found = moments.measure(features, statistics=torch.float64)
+    torch.testing.assert_close(found.second, exact.second, rtol=1e-12, atol=0)
+    weights = torch.randn(1, 8, 8, generator=generator).double()
+    slope = -torch.matmul(weights + weights.mT, exact.mean[..., None])[..., 0]
+    expected = moments.pull_back(features.double(), None, exact.weight, slope, weights)
+    gradient = moments.pull_back(features, None, exact.weight, slope, weights)
+    assert gradient.dtype == torch.bfloat16
+    torch.testing.assert_close(gradient.double(), expected, rtol=0.01, atol=1e-5)

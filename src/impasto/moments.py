@@ -92,11 +92,14 @@ def pull_back(
     share = _share(n)
     symmetric = (second_gradient + second_gradient.mT) * share[:, None, None]
     offset = mean_gradient * share[:, None]
-    vectors = _vectors(features)
-    gradient = torch.matmul(vectors, symmetric.to(features.dtype))
-    gradient += offset.to(features.dtype)[:, None]
+    # Statistics wider than float32 are those of delicate losses, whose two terms nearly cancel.
+    delicate = second_gradient.dtype == torch.float64
+    precise = torch.promote_types(features.dtype, torch.float32) if delicate else features.dtype
+    gradient = torch.matmul(_vectors(features).to(precise), symmetric.to(precise))
+    gradient += offset.to(precise)[:, None]
     if weight is not None:
-        gradient *= _vectors(weight).to(features.dtype)
+        gradient *= _vectors(weight).to(precise)
+    gradient = gradient.to(features.dtype)
     return gradient.view(-1, *features.shape[-2:], features.shape[1]).permute(0, 3, 1, 2)
 
 
@@ -132,11 +135,14 @@ def _product(
 
     A product of bfloat16 matrices is summed in float32 but rounded to bfloat16 (0.2 %); over 16
     blocks the roundings average out to 0.04 %, at two and a half times the speed of float32.
+    That is too much for statistics asked for in float64.
     """
     if a.dtype != torch.bfloat16:
         return a.to(wide).mT @ b.to(wide)
     found = torch.zeros(a.shape[1], b.shape[1], dtype=wide, device=a.device)
     for first, second in zip(a.chunk(BLOCKS), b.chunk(BLOCKS), strict=True):
+        if wide == torch.float64:
+            first, second = first.to(wide), second.to(wide)
         found += first.mT @ second
     return found
 
