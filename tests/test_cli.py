@@ -140,7 +140,7 @@ def test_a_diverging_run_keeps_its_last_good_picture(
     impasto: Run, photo: Path, tmp_path: Path
 ) -> None:
     target = tmp_path / "a.png"
-    words = (*SMALL[:4], *SMALL[6:], "--steps", 40, "--learning-rate", 1e5, "-o", target)
+    words = (*SMALL[:4], *SMALL[6:], "--steps", 40, "--learning-rate", 1e30, "-o", target)
     status, _, err = impasto("stylize", photo, "great-wave", *words)
     assert status == 1
     assert "lower --learning-rate" in err.splitlines()[-1]
