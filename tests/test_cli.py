@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -26,11 +27,12 @@ ROOT = Path(__file__).parents[1]
 
 
 def command(*words: object, **options: object) -> subprocess.Popen[bytes]:
-    """The command as a process of its own."""
+    """The command as a process of its own, with Ctrl-C on: in the background it may be off."""
     environment = os.environ | {"OMP_NUM_THREADS": "2"}
     return subprocess.Popen(
         [sys.executable, "-m", "impasto", *map(str, words)], env=environment,
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL), **options,
     )  # fmt: skip  # type: ignore[call-overload]
 
 
@@ -116,7 +118,10 @@ def test_ctrl_c_saves_the_picture_so_far(photo: Path, tmp_path: Path) -> None:
     while not (frames / "step-0002.png").exists() and time.monotonic() < deadline:
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
+    try:
+        _, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
     assert process.returncode == 130
     assert b"stopped at step" in err
     assert b"Traceback" not in err
