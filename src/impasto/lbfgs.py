@@ -14,6 +14,7 @@ from torch import Tensor
 
 FIRST_STEP = 0.02  # root mean square change of the first step, in units of full brightness:
 # what Adam, too, moves at first; a tenth of it is lost in the rounding of bfloat16
+CARRIED_STEP = 0.005  # the same where a coarser scale has done its part: more often leads uphill
 CURVATURE = 1e-4  # a pair enters the memory if s.y > CURVATURE |s| |y|: less is rounding noise
 BACK = 0.25  # of a step that led uphill, where what it taught does not make it shorter
 BLOCK_VALUES = 2**20  # of the direction that are made at a time, to stay in the processor's cache
@@ -22,13 +23,15 @@ BLOCK_VALUES = 2**20  # of the direction that are made at a time, to stay in the
 class Lbfgs(torch.optim.Optimizer):
     """Limited-memory BFGS with full steps and no line search: one evaluation a step.
 
-    The first step goes down the gradient by FIRST_STEP (torch.optim.LBFGS scales it by the
+    The first step goes down the gradient by `first_step` (torch.optim.LBFGS scales it by the
     gradient's sum, and refuses pairs with s.y < 1e-10: both depend on the scale of the loss).
     """
 
-    def __init__(self, pixels: Tensor, lr: float = 1.0, history: int = 20) -> None:
+    def __init__(
+        self, pixels: Tensor, lr: float = 1.0, history: int = 20, first_step: float = FIRST_STEP
+    ) -> None:
         super().__init__([pixels], {"lr": lr})
-        self.pixels, self.history = pixels, history
+        self.pixels, self.history, self.first_step = pixels, history, first_step
         n = pixels.numel()
         self.vectors = pixels.new_zeros(2 * history, n)  # s of slot i in row 2i, y in row 2i + 1
         self.products = torch.zeros(2 * history, 2 * history, dtype=torch.float64)
@@ -44,7 +47,7 @@ class Lbfgs(torch.optim.Optimizer):
         rate: float = self.param_groups[0]["lr"]
         if self.gradient is None or self.change is None:
             size = gradient.square().mean().sqrt().clamp_min(1e-30)
-            self.change = gradient * (-FIRST_STEP * rate / size)
+            self.change = gradient * (-self.first_step * rate / size)
         else:
             along = self._remember(self.change, gradient - self.gradient, gradient)
             self.change = self._direction(gradient, along).mul_(rate)

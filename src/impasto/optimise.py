@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from impasto.errors import DivergedError
-from impasto.lbfgs import Lbfgs
+from impasto.lbfgs import FIRST_STEP, Lbfgs
 from impasto.settings import Settings
 
 Terms = dict[str, Float[Tensor, ""]]
@@ -30,10 +30,16 @@ class Minimiser:
     half. Its pixels are free, those of the first-order methods are clamped to [0, 1]. A loss that
     is not finite, or ten times that of the start, sends the run back to its best picture with empty
     memory; the fourth time it raises DivergedError. `pixels` is live: clone it to keep it.
+    `first_step` is that of L-BFGS, in units of full brightness.
     """
 
-    def __init__(self, image: Float[Tensor, "1 3 h w"], settings: Settings) -> None:
-        self.settings = settings
+    def __init__(
+        self,
+        image: Float[Tensor, "1 3 h w"],
+        settings: Settings,
+        first_step: float = FIRST_STEP,
+    ) -> None:
+        self.settings, self.first_step = settings, first_step
         self.pixels = image.detach().clone()
         self.best, self.best_loss = self.pixels.clone(), math.inf
         self.first_loss: float | None = None
@@ -135,7 +141,7 @@ class Minimiser:
         pixels, rate = [self.pixels], self._rate()
         match self.settings.optimizer:
             case "lbfgs":
-                return Lbfgs(self.pixels, rate, self.settings.history)
+                return Lbfgs(self.pixels, rate, self.settings.history, self.first_step)
             case "adam":
                 # fused: in one pass over the pixels, with no picture on the way
                 fused = self.pixels.device.type in ("cpu", "cuda")

@@ -19,7 +19,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from impasto import checkpoint, images, memory, paintings, tiles, vgg
+from impasto import checkpoint, images, lbfgs, memory, paintings, tiles, vgg
 from impasto import device as machine
 from impasto.errors import PictureError
 from impasto.images import Picture, Source, resize
@@ -262,12 +262,16 @@ class Painter:
     def _begin_scale(self, scale: int, plan: memory.Footprint) -> None:
         """The pixels of a scale, and the optimiser that there is memory for."""
         settings = self._moved_by(plan.optimizer, plan.history)
-        self.minimiser = Minimiser(self._begin(self.sizes[scale]), settings)
+        self.minimiser = self._minimiser(self._begin(self.sizes[scale]), scale, settings)
         self.scale, self.taken = scale, 0
         name = f"lbfgs {plan.history}" if plan.optimizer == "lbfgs" else plan.optimizer
         self.optimizers.append(name)
         if settings is not self.settings:
             self.note = f"memory is short: {max(self.sizes[scale])} px are painted with {name}"
+
+    def _minimiser(self, image: Tensor, scale: int, settings: Settings) -> Minimiser:
+        """The minimiser of a scale; after the first one it begins carefully."""
+        return Minimiser(image, settings, lbfgs.CARRIED_STEP if scale else lbfgs.FIRST_STEP)
 
     def _moved_by(self, optimizer: str, history: int) -> Settings:
         """The settings with that optimiser, and its own learning rate if it is not theirs."""
@@ -337,7 +341,7 @@ class Painter:
         self.optimizers = its["optimizers"]
         self.history, self.seconds = facts["history"], facts["seconds"]
         pixels = tensors["pixels"].to(self.device)
-        self.minimiser = Minimiser(pixels, self._moved_by(*facts["optimizer"]))
+        self.minimiser = self._minimiser(pixels, self.scale, self._moved_by(*facts["optimizer"]))
         self.minimiser.load(tensors, facts["minimiser"])
 
     def footprint(self, size: tuple[int, int]) -> memory.Footprint:
