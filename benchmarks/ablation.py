@@ -41,6 +41,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "shallow layers": {
         "style_layers": "relu1_1:0.5,relu2_1:0.25,relu3_1:0.13,relu4_1:0.08,relu5_1:0.04"
     },
+    "self-similarity": {"structure_weight": 0.5},
     "one scale": {"coarsest": 0, "steps": (60,)},
     "from noise": {"start": "noise"},
     "history 10": {"history": 10},

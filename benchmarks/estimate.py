@@ -47,11 +47,13 @@ def main() -> None:
 
 def measure(case: dict[str, Any]) -> dict[str, Any]:
     """Estimated and taken seconds and bytes of one run."""
-    from impasto import images, paint, paintings
+    from impasto import images, paintings
+    from impasto.painter import Painter
+    from impasto.scene import Scene
     from impasto.settings import settings_for
 
     photo = images.read(EXAMPLES / "astronaut.jpg")
-    painter = paint.Painter(photo, paintings.read("great-wave"), settings_for(**case))
+    painter = Painter(Scene(photo, paintings.read("great-wave"), settings_for(**case)))
     plan = painter.footprint(painter.sizes[-1])
     seconds, size = painter.estimate()
     began = time.perf_counter()

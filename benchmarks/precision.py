@@ -15,7 +15,9 @@ from benchmarks.report import EXAMPLES, parser, publish
 from impasto import paint
 from impasto.images import read
 from impasto.objective import Objective
+from impasto.painter import Painter
 from impasto.paintings import read as read_painting
+from impasto.scene import Scene
 from impasto.settings import changed, settings_for
 
 
@@ -25,7 +27,7 @@ def main() -> None:
     given = options.parse_args()
     settings = settings_for(size=given.size)
     photo, painting = read(EXAMPLES / "astronaut.jpg"), read_painting("great-wave")
-    judge = paint.Painter(photo, painting, changed(settings, precision="float32"))
+    judge = Painter(Scene(photo, painting, changed(settings, precision="float32")))
     objective = judge._objective(judge.sizes[-1], None)
     rows = []
     for precision in ("float32", "bfloat16"):

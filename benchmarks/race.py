@@ -20,7 +20,7 @@ import torch
 
 from benchmarks.report import EXAMPLES, parser, publish
 from benchmarks.textbook import Objective, minimise
-from impasto import device, images, paint, paintings
+from impasto import device, images, paint, paintings, scales
 from impasto.settings import Settings, changed, settings_for
 
 PHOTO, PAINTING = EXAMPLES / "astronaut.jpg", "great-wave"
@@ -56,7 +56,7 @@ def main() -> None:
 def settings_of(size: int) -> Settings:
     """Those of `best`, with more steps at the last scale than it may need."""
     best = settings_for(size=size)
-    last = len(paint.scale_sizes((size, size), best, 16)) - 1
+    last = len(scales.scale_sizes((size, size), best, 16)) - 1
     return changed(best, steps=(*best.steps[:last], MOST_STEPS))
 
 

@@ -286,7 +286,7 @@ def refused(answer: tuple[int, str, str], words: str) -> None:
         (["-o", "-", "--json"], "both want stdout"),
         (["--backbone", "vgg16-torchvision"], "impasto weights get vgg16-torchvision"),
         (["--no-such-option"], "no-such-option"),
-        (["a", "b", "c"], "nothing to do with 'a b c'"),
+        (["a", "b", "c"], "no built-in painting is called 'a'"),
         (["--memory-limit", "2"], "like 3G or 1500M"),
         (["--checkpoint", "no/such/a.ckpt"], "there is no folder"),
     ],
@@ -307,7 +307,7 @@ def test_unknown_painting_names_the_known_ones(impasto: Run, photo: Path) -> Non
 
 
 def test_misspelt_paintings_name_the_nearest(impasto: Run, photo: Path) -> None:
-    for name in ("graet-wave", "GREAT-WAVE"):
+    for name in ("graet-wave", "GREET-WAVE"):
         refused(impasto("stylize", photo, name), "did you mean 'great-wave'?")
 
 

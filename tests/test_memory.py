@@ -11,7 +11,8 @@ import torch
 
 from impasto import memory
 from impasto.errors import PictureError
-from impasto.settings import bytes_of, settings_for
+from impasto.settings import settings_for
+from impasto.values import bytes_of
 
 GIB = 1024**3
 HALF = torch.bfloat16
@@ -97,7 +98,7 @@ def test_the_limit_is_kept_by_the_whole_process(tmp_path: Path) -> None:
         "photo = images.Picture(painting.pixels.flip(-1)).resized(1000, 700)\n"
         "settings = settings_for(size=1000, coarsest=0, steps=2, threads=2, history=5,\n"
         "                        memory_limit='1400M', precision='float32')\n"
-        "painter = paint.Painter(photo, painting, settings)\n"
+        "painter = paint.Painter(paint.Scene(photo, painting, settings))\n"
         "for _ in painter.paint(): pass\n"
         "footprint = painter.footprint(painter.sizes[-1])\n"
         # not getrusage: a process that was forked begins with its parent's peak

@@ -3,7 +3,7 @@
 import torch
 
 from impasto import losses, moments, vgg
-from impasto.objective import Objective, Weights, style_moments
+from impasto.objective import Objective, Target, Weights, style_moments
 
 STYLE_LAYERS = (("relu1_1", 0.25), ("relu2_1", 0.75))
 
@@ -17,7 +17,7 @@ def objective(
     painting = photo.flip(-1).roll(1, 1)
     style = style_moments(network, painting, dict(STYLE_LAYERS))
     return Objective(
-        network, photo, style, weights, (("relu2_2", 1.0),), STYLE_LAYERS, style_losses
+        network, photo, [Target(style)], weights, (("relu2_2", 1.0),), STYLE_LAYERS, style_losses
     )
 
 

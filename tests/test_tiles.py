@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from impasto import tiles, vgg
-from impasto.objective import Objective, Weights, features_of, statistics_for, style_moments
+from impasto.objective import Objective, Target, Weights, features_of, statistics_for, style_moments
 
 STYLE = tuple((f"relu{i}_1", 0.2) for i in range(1, 6))
 CONTENT = (("relu4_2", 1.0),)
@@ -31,22 +31,29 @@ def assert_tiled_is_whole(
     scale: str = "relative",
     guided: bool = False,
     tv: float = 0.0,
+    structure: float = 0.0,
 ) -> None:
-    layers = dict(style_layers) | dict(content_layers)
+    structure_layers = (("relu3_1", 0.5), ("relu4_1", 0.5)) if structure else ()
+    layers = dict(style_layers) | dict(content_layers) | dict(structure_layers)
     network = vgg.load("vgg19", layers, pooling, padding)
     photo, image, painting = (picture(*size, seed) for seed in range(3))
     style = style_moments(
         network, painting, dict(style_layers), statistics=statistics_for(style_losses, photo.device)
     )
-    guides = {}
+    guides: dict[str, torch.Tensor] = {}
     if guided:
-        for layer in dict(style_layers):
+        for layer in layers:
             stride = vgg.stride_of(layer)
             guides[layer] = picture(size[0] // stride, size[1] // stride, 9)[:, :1]
+    others = {layer: 1 - guide for layer, guide in guides.items()}
+    targets = [Target(style, guides, 2.0)]
+    if guided:
+        targets.append(Target({k: m.zeros() for k, m in style.items()}, others))
+    content_guides, visible = others, guides
     whole, tiled = (
         Objective(
-            network, photo, style, Weights(0.5, 1.0, tv), content_layers, style_layers,
-            style_losses, scale, guides, tile,  # type: ignore[arg-type]
+            network, photo, targets, Weights(0.5, 1.0, tv, structure), content_layers, style_layers,
+            style_losses, scale, structure_layers, content_guides, visible, tile,  # type: ignore[arg-type]
         )
         for tile in (None, side)
     )  # fmt: skip
@@ -68,9 +75,13 @@ def test_every_loss(style_loss: str, scale: str) -> None:
     assert_tiled_is_whole(style_losses=(style_loss,), scale=scale, style_layers=shallow)
 
 
-@pytest.mark.parametrize("padding", ["zero", "reflect", "replicate"])
+@pytest.mark.parametrize("padding", ["zero", "reflect", "replicate", "circular"])
 def test_every_padding(padding: vgg.Padding) -> None:
     assert_tiled_is_whole(padding=padding)
+
+
+def test_a_margin_that_goes_round_the_picture_more_than_once() -> None:
+    assert_tiled_is_whole(size=(64, 64), side=32, padding="circular")
 
 
 @pytest.mark.parametrize("pooling", ["average", "average-rescaled"])
@@ -85,6 +96,10 @@ def test_sizes_that_are_no_multiples(size: tuple[int, int]) -> None:
 
 def test_guides_weigh_positions() -> None:
     assert_tiled_is_whole(guided=True, style_losses=("gram", "meanstd"))
+
+
+def test_self_similarity() -> None:
+    assert_tiled_is_whole(structure=0.7)
 
 
 def test_total_variation() -> None:

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     )
     from impasto.images import Picture
     from impasto.judge import Verdict, evaluate
-    from impasto.paint import Result, Step, steps, stylize
+    from impasto.paint import Result, steps, stylize
+    from impasto.painter import Step
+    from impasto.scene import Region
     from impasto.settings import Settings, settings_for
 
 __version__ = "0.1.0"
@@ -35,13 +37,14 @@ _HOMES = {
     "Picture": "images",
     "Settings": "settings",
     "settings_for": "settings",
+    "Region": "scene",
     "Result": "paint",
-    "Step": "paint",
+    "Step": "painter",
     "steps": "paint",
     "stylize": "paint",
 }
 __all__ = [
-    "DivergedError", "ImpastoError", "Picture", "PictureError", "Result", "SettingError",
+    "DivergedError", "ImpastoError", "Picture", "PictureError", "Region", "Result", "SettingError",
     "Settings", "Step", "Verdict", "WeightsError", "__version__", "evaluate", "settings_for",
     "steps", "stylize",
 ]  # fmt: skip

@@ -57,7 +57,7 @@ def keep_large_buffers(lean: bool = False) -> bool:
 
     By default each feature map of some MiB is mapped anew and its pages are zeroed one fault at a
     time: at 2048x1536 that costs more than the convolutions. What is kept is kept with holes,
-    though: `lean` gives everything above 4 MiB back, for half the memory and a fifth more time.
+    though: `lean` gives everything above 4 MiB back, for half the memory and a third more time.
     No effect elsewhere than on glibc.
     """
     if platform.libc_ver()[0] != "glibc":

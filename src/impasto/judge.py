@@ -171,13 +171,8 @@ def colours(a: Float[Tensor, "1 3 h w"], b: Float[Tensor, "1 3 y x"]) -> float:
 
 
 def self_similarity(a: Float[Tensor, "1 c h w"], b: Float[Tensor, "1 c h w"]) -> float:
-    """mean_ij |D_ij / sum_i D_ij - E_ij / sum_i E_ij| * n for cosine distances D of a, E of b."""
-    matrices = []
-    for features in (a, b):
-        unit = F.normalize(features.flatten(2)[0].T, dim=1)
-        distance = (1 - unit @ unit.T).clamp_min(0)
-        matrices.append(distance / distance.sum(0, keepdim=True).clamp_min(1e-12))
-    return float((matrices[0] - matrices[1]).abs().mean()) * matrices[0].shape[0]
+    """`losses.self_similarity` of all positions."""
+    return float(losses.self_similarity(a.flatten(2)[0].T, b.flatten(2)[0].T))
 
 
 def cfsd(a: Float[Tensor, "1 c h w"], b: Float[Tensor, "1 c h w"]) -> float:

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-Padding = Literal["zero", "reflect", "replicate"]
+Padding = Literal["zero", "reflect", "replicate", "circular"]
 
 
 class Kernel(NamedTuple):
@@ -92,9 +92,13 @@ def _folded(gradient: Float[Tensor, "b c h w"], padding: Padding) -> Tensor:
     """The gradient of a map from that of the padded map: each border goes where it came from."""
     if padding == "zero":
         return gradient
-    near = 1 if padding == "replicate" else 2  # the row that the border repeats
+    near = 2 if padding == "reflect" else 1  # the row that the border repeats
     for axis in (2, 3):
         last = gradient.shape[axis] - 1
+        if padding == "circular":
+            gradient.select(axis, last - near).add_(gradient.select(axis, 0))
+            gradient.select(axis, near).add_(gradient.select(axis, last))
+            continue
         gradient.select(axis, near).add_(gradient.select(axis, 0))
         gradient.select(axis, last - near).add_(gradient.select(axis, last))
     return gradient[..., 1:-1, 1:-1]

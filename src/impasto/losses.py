@@ -4,6 +4,7 @@
     gram               sum (S - S*)^2 / (4 C^2)                   eq. 4, at equal picture sizes
     wasserstein        W2^2 of N(m, S - m m^T) and the target's   Vacher et al. 2020, section 3
     meanstd            sum (m - m*)^2 + sum (sd - sd*)^2          Li et al. 2017, table 1, BN
+    self-similarity    mean_j sum_i |D_ij - D*_ij|                Kolkin et al. 2019, eq. 6
     total variation    mean of squared neighbour differences      Mahendran and Vedaldi 2015, eq. 5
 
 F and P are the features of the painted picture and of the photo; m, S, sd the moments of the
@@ -18,6 +19,7 @@ from typing import Literal
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn import functional as F
 
 from impasto.moments import Moments
 
@@ -41,11 +43,16 @@ def content(
 
 
 def squared_distance(
-    features: Float[Tensor, "b c h w"], target: Float[Tensor, "b c h w"]
+    features: Float[Tensor, "b c h w"],
+    target: Float[Tensor, "b c h w"],
+    weight: Float[Tensor, "b 1 h w"] | None = None,
 ) -> Float[Tensor, "b"]:
-    """sum (F - P)^2, in float32 or wider."""
+    """sum w (F - P)^2, in float32 or wider; w is the weight of each position, 1 if None."""
     statistics = torch.promote_types(features.dtype, torch.float32)
-    return (features.to(statistics) - target.to(statistics)).square().flatten(1).sum(1)
+    squares = (features.to(statistics) - target.to(statistics)).square()
+    if weight is not None:
+        squares *= weight
+    return squares.flatten(1).sum(1)
 
 
 def content_factor(target: Float[Tensor, "b c h w"], scale: LossScale) -> Float[Tensor, "b"]:
@@ -119,6 +126,26 @@ def style(
     if scale == "mean":
         return value * 4 if name == "gram" else value / moments.mean.shape[-1]
     return value / loss(target.zeros(), target).detach().clamp_min(1e-12)
+
+
+def self_similarity(
+    vectors: Float[Tensor, "n c"], target: Float[Tensor, "n c"]
+) -> Float[Tensor, ""]:
+    """How differently two pictures' own parts resemble each other, 0 to 2.
+
+    mean_j sum_i |D_ij / sum_i D_ij - E_ij / sum_i E_ij| for the cosine distances D between the
+    feature vectors of one picture, and E between those of the other at the same positions: the
+    content loss of STROTSS (Kolkin et al. 2019, eq. 6), times the number of positions.
+    """
+    mine, its = (_relations(vectors), _relations(target))
+    return (mine - its).abs().sum(0).mean()
+
+
+def _relations(vectors: Float[Tensor, "n c"]) -> Float[Tensor, "n n"]:
+    """Cosine distances, each column's summing to one."""
+    unit = F.normalize(vectors, dim=1)
+    distance = (1 - unit @ unit.mT).clamp_min(0)
+    return distance / distance.sum(0, keepdim=True).clamp_min(1e-12)
 
 
 def total_variation(image: Float[Tensor, "b c h w"]) -> Float[Tensor, "b"]:

@@ -4,15 +4,16 @@ A picture that fits into memory is one tile. A larger one is several, in two pas
 sums the tiles' moments to those of the whole picture; the style losses are functions of these,
 and their gradient with respect to mean and second moment, a few small matrices, is all that the
 second pass needs to send dL/dF back through each tile (see `moments.pull_back`). The result is
-that of the whole picture, at constant memory.
+that of the whole picture, at constant memory. The loss of self-similarity is a function of a few
+sampled feature vectors and goes the same way.
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from impasto import losses, moments, tiles, vgg
@@ -23,63 +24,100 @@ from impasto.tiles import Tile
 from impasto.vgg import VGG, Features
 
 Terms = dict[str, Float[Tensor, ""]]
-"""Loss terms by name, already weighted: `content`, `style`, `tv` and their sum, `total`."""
-Gradients = dict[str, tuple[Tensor, Tensor]]
-"""dL/dm and dL/dS by layer."""
+"""Loss terms by name, already weighted: `content`, `style`, (`structure`, `tv`) and their sum,
+`total`."""
+Guides = Mapping[str, Tensor]
+"""The weight of each position, >= 0, by layer: 1 1 h w on the layer's grid."""
 
 BLOCK_VALUES = 2**21  # of a feature map that are worked on at a time: 4 MB in bfloat16
+SAMPLES = 1024  # positions whose self-similarity is compared; as in STROTSS
 
 
 @dataclass(frozen=True)
 class Weights:
-    """What each loss weighs: alpha, beta and the weight of total variation."""
+    """What each loss weighs: alpha, beta, that of total variation and of self-similarity."""
 
     content: float
     style: float
     tv: float = 0.0
+    structure: float = 0.0
+
+
+@dataclass(frozen=True)
+class Target:
+    """The moments that one region of the picture is to have, by layer.
+
+    `guides` say how much each position belongs to the region (Gatys et al. 2017, eq. 7; our weight
+    is the square of their guide T), all of them equally where a layer has none. `weight`
+    multiplies the region's style loss.
+    """
+
+    moments: Mapping[str, Moments]
+    guides: Guides = field(default_factory=dict)
+    weight: float = 1.0
+
+
+@dataclass
+class _Slopes:
+    """What the second pass needs to know of the first."""
+
+    style: dict[str, list[tuple[Tensor, Tensor, Tensor]]] = field(default_factory=dict)
+    """By layer, for each target: n, dL/dm and dL/dS."""
+    samples: dict[str, Tensor] = field(default_factory=dict)
+    """By layer: dL/dF of the sampled vectors."""
 
 
 class Objective:
-    """alpha L_content + beta L_style + tv L_tv as a function of a picture's pixels.
+    """alpha L_content + beta L_style + tv L_tv (+ L_structure) as a function of pixels.
 
-    L_content = sum_l v_l content(F_l, P_l) and L_style = sum_l w_l sum_k style_k(M_l, M*_l) over
-    the layers l with their weights and the chosen style losses k (Gatys et al. 2016, eq. 5 and 7).
-    `guides` weigh the positions of style layers (1 1 h w, by layer; Gatys et al. 2017, eq. 7);
-    `tile` is the side of the tiles in px, None for the whole picture at once.
+    L_content = sum_l v_l content(F_l, P_l) and L_style = sum_r a_r sum_l w_l sum_k style_k(M_rl,
+    M*_rl) over regions r with their share a_r of the picture, layers l with their weights and the
+    chosen style losses k (Gatys et al. 2016, eq. 5 and 7). `content_guides` weigh the positions of
+    content layers, `visible` tells which positions count at all (a transparent photo's do not):
+    shares and relative losses are of these. `tile` is the side of the tiles in px, None for the
+    whole picture at once.
     """
 
     def __init__(
         self,
         network: VGG,
         content: Float[Tensor, "1 3 h w"],
-        style: Mapping[str, Moments],
+        targets: Sequence[Target],
         weights: Weights,
         content_layers: LayerWeights,
         style_layers: LayerWeights,
         style_losses: Iterable[str] = ("gram",),
         scale: LossScale = "paper",
-        guides: Mapping[str, Tensor] | None = None,
+        structure_layers: LayerWeights = (),
+        content_guides: Guides | None = None,
+        visible: Guides | None = None,
         tile: int | None = None,
     ) -> None:
         self.network, self.weights, self.scale = network, weights, scale
         self.content_layers = {name: w for name, w in content_layers if w and weights.content}
         self.style_layers = {name: w for name, w in style_layers if w and weights.style}
+        self.structure_layers = {n: w for n, w in structure_layers if w and weights.structure}
         self.style_losses = tuple(style_losses)
-        self.layers = tuple({**self.content_layers, **self.style_layers})
-        self.style, self.guides = style, guides or {}
+        known = {**self.content_layers, **self.style_layers, **self.structure_layers}
+        self.layers = tuple(known)
+        self.targets = tuple(targets)
+        self.content_guides, self.visible = content_guides or {}, visible or {}
         self.statistics = statistics_for(self.style_losses, content.device)
         self.size = content.shape[-2], content.shape[-1]
         self.use_tiles(tile)
         self.content = features_of(network, content, self.content_layers, self.tiles)
         self.factors = {
-            layer: weights.content * weight * losses.content_factor(self.content[layer], scale)
+            layer: weights.content * weight * self._content_factor(layer)
             for layer, weight in self.content_layers.items()
         }
+        self.positions = {layer: self._sampled(layer) for layer in self.structure_layers}
+        self.structure = self._samples_of(content) if self.structure_layers else {}
 
     def use_tiles(self, tile: int | None) -> None:
         """Compute in tiles of that side from now on, px; None for the whole picture at once."""
         self.tile = tile
-        self.tiles = tiles.plan(*self.size, tile or max(self.size), self.layers)
+        wrap = self.network.padding == "circular"
+        self.tiles = tiles.plan(*self.size, tile or max(self.size), self.layers, wrap)
 
     def evaluate(self, image: Float[Tensor, "1 3 h w"]) -> tuple[Terms, Float[Tensor, "1 3 h w"]]:
         """The weighted loss terms of a picture and the gradient of their sum."""
@@ -94,55 +132,103 @@ class Objective:
         """The terms; their gradient is added to `gradient`, if there is one."""
         graph = gradient is not None
         single = self._forward(image, self.tiles[0], graph) if len(self.tiles) == 1 else None
-        style, style_gradients = self._style(self._painted(image, single), image)
-        content = image.new_zeros(())
+        slopes = _Slopes()
+        painted, samples = self._measured(image, single)
+        terms = {"content": image.new_zeros(()), "style": self._style(painted, image, slopes)}
+        if self.structure_layers:
+            terms["structure"] = self._structure(samples, slopes)
         for tile in self.tiles if graph or self.content_layers else ():
             pixels, features = single or self._forward(image, tile, graph)
-            content = content + self._content(tile, features)
+            terms["content"] = terms["content"] + self._content(tile, features)
             if gradient is not None:
-                self._send_back(tile, features, style_gradients)
+                self._send_back(tile, features, slopes)
                 if pixels.grad is not None:
-                    tile.outer.crop(gradient).add_(pixels.grad)
-        terms = {"content": content, "style": style}
+                    tile.outer.add_to(gradient, pixels.grad)
         if self.weights.tv:
             terms["tv"] = self._total_variation(image, gradient)
         return terms | {"total": torch.stack(list(terms.values())).sum()}
 
     def _forward(self, image: Tensor, tile: Tile, graph: bool) -> tuple[Tensor, Features]:
         """The outer box's pixels and their features; with what the gradient needs, if asked."""
-        pixels = tile.outer.crop(image).clone().requires_grad_(graph)
+        pixels = tile.outer.taken_from(image).clone().requires_grad_(graph)
         with torch.set_grad_enabled(graph):
             return pixels, self.network(pixels, self.layers) if self.layers else {}
 
-    def _painted(self, image: Tensor, single: tuple[Tensor, Features] | None) -> dict[str, Moments]:
-        """The moments of the whole picture at the style layers, summed over the tiles."""
-        sums: dict[str, Moments] = {}
-        for tile in self.tiles if self.style_layers else ():
+    def _measured(
+        self, image: Tensor, single: tuple[Tensor, Features] | None
+    ) -> tuple[dict[str, list[Moments]], dict[str, Tensor]]:
+        """The whole picture's moments, by layer for each target, and its sampled vectors."""
+        sums: dict[str, list[Moments]] = {}
+        samples: dict[str, Tensor] = {}
+        for tile in self.tiles if self.style_layers or self.structure_layers else ():
             _, features = single or self._forward(image, tile, graph=False)
             for layer in self.style_layers:
                 inner = tile.inner_features(layer, features[layer].detach())
-                found = moments.measure(inner, self._guide(tile, layer), self.statistics)
-                sums[layer] = sums[layer] + found if layer in sums else found
-        return sums
+                found = [
+                    moments.measure(inner, self._cropped(target.guides, tile, layer),
+                                    self.statistics)
+                    for target in self.targets
+                ]  # fmt: skip
+                if layer in sums:
+                    found = [a + b for a, b in zip(sums[layer], found, strict=True)]
+                sums[layer] = found
+            self._sample(tile, features, samples)
+        return sums, samples
 
     @torch.enable_grad()
-    def _style(self, painted: dict[str, Moments], image: Tensor) -> tuple[Tensor, Gradients]:
-        """The style term and its gradient with respect to every layer's moments."""
+    def _style(self, painted: dict[str, list[Moments]], image: Tensor, slopes: _Slopes) -> Tensor:
+        """The style term; its gradient with respect to every layer's moments goes into slopes."""
         leaves = {
-            layer: Moments(m.weight, m.mean.requires_grad_(), m.second.requires_grad_())
-            for layer, m in painted.items()
+            layer: [
+                Moments(m.weight, m.mean.requires_grad_(), m.second.requires_grad_()) for m in found
+            ]
+            for layer, found in painted.items()
         }
         value = image.new_zeros(())
-        for layer, found in leaves.items():
-            for name in self.style_losses:
-                loss = losses.style(name, found, self.style[layer], self.scale).sum()
-                value = value + self.weights.style * self.style_layers[layer] * loss
-        if leaves:
+        for layer, regions in leaves.items():
+            for target, found in zip(self.targets, regions, strict=True):
+                weight = self.weights.style * target.weight * self.style_layers[layer]
+                weighted = weight * self._share(target, layer, found)
+                for name in self.style_losses:
+                    loss = losses.style(name, found, target.moments[layer], self.scale)
+                    value = value + (weighted * loss).sum()
+        if value.requires_grad:
             torch.autograd.backward(value)
-        self.counts = {layer: m.weight for layer, m in leaves.items()}
-        return value.detach(), {
-            layer: (_gradient(m.mean), _gradient(m.second)) for layer, m in leaves.items()
+        slopes.style = {
+            layer: [(m.weight, _gradient(m.mean), _gradient(m.second)) for m in found]
+            for layer, found in leaves.items()
         }
+        return value.detach()
+
+    def _share(self, target: Target, layer: str, found: Moments) -> float | Tensor:
+        """The region's share of what is visible, at this layer."""
+        if layer not in target.guides:
+            return 1.0
+        return (found.weight / self._visible_positions(layer)).to(torch.float32)
+
+    def _visible_positions(self, layer: str) -> Tensor | int:
+        if layer in self.visible:
+            return self.visible[layer].sum().clamp_min(1e-6)
+        height, width = (side // vgg.stride_of(layer) for side in self.size)
+        return height * width
+
+    @torch.enable_grad()
+    def _structure(self, samples: dict[str, Tensor], slopes: _Slopes) -> Tensor:
+        """The term of self-similarity; its gradient in the samples goes into slopes."""
+        value = torch.zeros((), device=self.network.mean.device)
+        leaves = {layer: vectors.float().requires_grad_() for layer, vectors in samples.items()}
+        for layer, vectors in leaves.items():
+            loss = losses.self_similarity(vectors, self.structure[layer])
+            value = value + self.weights.structure * self.structure_layers[layer] * loss
+        torch.autograd.backward(value)
+        slopes.samples = {layer: _gradient(leaf) for layer, leaf in leaves.items()}
+        return value.detach()
+
+    def _content_factor(self, layer: str) -> Tensor:
+        """What multiplies the layer's squared differences."""
+        visible = self.visible.get(layer)
+        seen = self.content[layer] if visible is None else self.content[layer] * visible.sqrt()
+        return losses.content_factor(seen, self.scale)
 
     def _content(self, tile: Tile, features: Features) -> Tensor:
         """This tile's share of the content term."""
@@ -150,13 +236,15 @@ class Objective:
         for layer, factor in self.factors.items():
             inner = tile.inner_features(layer, features[layer].detach())
             target = self._target(tile, layer)
+            guide = self._cropped(self.content_guides, tile, layer)
             assert target is not None
             for block in _blocks(inner):
-                distance = losses.squared_distance(inner[:, :, block], target[:, :, block])
+                weight = None if guide is None else guide[:, :, block]
+                distance = losses.squared_distance(inner[:, :, block], target[:, :, block], weight)
                 value = value + (factor * distance).sum()
         return value
 
-    def _send_back(self, tile: Tile, features: Features, style: Gradients) -> None:
+    def _send_back(self, tile: Tile, features: Features, slopes: _Slopes) -> None:
         """Accumulate the total's gradient in this tile's pixels, from dL/dF at every layer.
 
         The deepest layer's goes in at the end of the backward pass's way; each other's is added
@@ -167,15 +255,15 @@ class Objective:
             return
         *shallow, deepest = sorted(names, key=self.network.layers.index)
         for name in shallow:
-            hook = partial(self._add_own, tile, name, features, style)
+            hook = partial(self._add_own, tile, name, features, slopes)
             features[name].register_hook(hook)  # type: ignore[no-untyped-call]
         top = features[deepest]
         torch.autograd.backward(
-            top, self._add_own(tile, deepest, features, style, torch.zeros_like(top))
+            top, self._add_own(tile, deepest, features, slopes, torch.zeros_like(top))
         )
 
     def _add_own(
-        self, tile: Tile, layer: str, features: Features, style: Gradients, gradient: Tensor
+        self, tile: Tile, layer: str, features: Features, slopes: _Slopes, gradient: Tensor
     ) -> Tensor:
         """Add dL/dF of one layer, inside the inner box, to the gradient that comes down to it.
 
@@ -183,16 +271,23 @@ class Objective:
         """
         inner = tile.inner_features(layer, features.pop(layer).detach())
         own = tile.inner_features(layer, gradient)
-        guide, target = self._guide(tile, layer), self._target(tile, layer)
+        guides = [self._cropped(target.guides, tile, layer) for target in self.targets]
+        content_guide = self._cropped(self.content_guides, tile, layer)
+        target = self._target(tile, layer)
         for block in _blocks(inner):
             part = inner[:, :, block]
-            if layer in style:
+            for guide, slope in zip(guides, slopes.style.get(layer, ()), strict=False):
                 weight = None if guide is None else guide[:, :, block]
-                n, (mean, second) = self.counts[layer], style[layer]
-                own[:, :, block] += moments.pull_back(part, weight, n, mean, second)
+                own[:, :, block] += moments.pull_back(part, weight, *slope)
             if target is not None:
                 factor = 2 * self.factors[layer].to(inner.dtype)
-                own[:, :, block] += factor * (part - target[:, :, block])
+                change = factor * (part - target[:, :, block])
+                if content_guide is not None:
+                    change *= content_guide[:, :, block].to(change.dtype)
+                own[:, :, block] += change
+        if layer in slopes.samples:
+            mine, rows, columns = self._inside(tile, layer)
+            own[0, :, rows, columns] += slopes.samples[layer][mine].to(own.dtype).T
         return gradient
 
     def _target(self, tile: Tile, layer: str) -> Tensor | None:
@@ -201,9 +296,48 @@ class Objective:
             return None
         return tile.inner.shrunk(vgg.stride_of(layer)).crop(self.content[layer])
 
-    def _guide(self, tile: Tile, layer: str) -> Tensor | None:
-        guide = self.guides.get(layer)
+    def _cropped(self, guides: Guides, tile: Tile, layer: str) -> Tensor | None:
+        """A guide inside the inner box, if the layer has one."""
+        guide = guides.get(layer)
         return None if guide is None else tile.inner.shrunk(vgg.stride_of(layer)).crop(guide)
+
+    def _sampled(self, layer: str) -> Int[Tensor, "n 2"]:
+        """Row and column of the positions whose self-similarity is compared: a random choice of
+        what is visible, the same for every run."""
+        height, width = (side // vgg.stride_of(layer) for side in self.size)
+        chances = torch.ones(height * width)
+        if layer in self.visible:
+            chances = self.visible[layer].flatten().cpu().float() + 1e-9
+        generator = torch.Generator().manual_seed(0)
+        chosen = torch.multinomial(chances, min(SAMPLES, height * width), generator=generator)
+        chosen = chosen.sort().values
+        return torch.stack([chosen // width, chosen % width], 1)
+
+    def _inside(self, tile: Tile, layer: str) -> tuple[Tensor, Tensor, Tensor]:
+        """Which samples lie in the inner box, and their rows and columns there."""
+        box = tile.inner.shrunk(vgg.stride_of(layer))
+        rows, columns = self.positions[layer].unbind(1)
+        mine = (rows >= box.top) & (rows < box.bottom)
+        mine &= (columns >= box.left) & (columns < box.right)
+        mine = mine.nonzero().flatten()
+        return mine, rows[mine] - box.top, columns[mine] - box.left
+
+    def _sample(self, tile: Tile, features: Features, samples: dict[str, Tensor]) -> None:
+        """Put this tile's sampled vectors into their places."""
+        for layer in self.structure_layers:
+            inner = tile.inner_features(layer, features[layer].detach())
+            if layer not in samples:
+                samples[layer] = inner.new_zeros(len(self.positions[layer]), inner.shape[1])
+            mine, rows, columns = self._inside(tile, layer)
+            samples[layer][mine] = inner[0, :, rows, columns].T
+
+    def _samples_of(self, image: Tensor) -> dict[str, Tensor]:
+        """The sampled vectors of a picture, in float32."""
+        samples: dict[str, Tensor] = {}
+        for tile in self.tiles:
+            _, features = self._forward(image, tile, graph=False)
+            self._sample(tile, features, samples)
+        return {layer: vectors.float() for layer, vectors in samples.items()}
 
     def _total_variation(self, image: Tensor, gradient: Tensor | None) -> Tensor:
         """The term of total variation, of the pixels alone: no tiles."""
@@ -240,16 +374,25 @@ def style_moments(
     layers: Iterable[str],
     tile: int | None = None,
     statistics: torch.dtype | None = None,
+    guides: Guides | None = None,
 ) -> dict[str, Moments]:
-    """The moments of a painting at each of the layers, over tiles of that side if given."""
+    """The moments of a painting at each of the layers, over tiles of that side if given.
+
+    `guides` say how much each position of the painting counts.
+    """
     names = tuple(layers)
     sums: dict[str, Moments] = {}
-    for piece in tiles.plan(style.shape[-2], style.shape[-1], tile or max(style.shape), names):
+    side = tile or max(style.shape)
+    wrap = network.padding == "circular"
+    for piece in tiles.plan(style.shape[-2], style.shape[-1], side, names, wrap):
         with torch.no_grad():
-            features = network(piece.outer.crop(style), names)
+            features = network(piece.outer.taken_from(style), names)
         for layer in names:
             inner = piece.inner_features(layer, features[layer])
-            found = moments.measure(inner, statistics=statistics)
+            guide = (guides or {}).get(layer)
+            if guide is not None:
+                guide = piece.inner.shrunk(vgg.stride_of(layer)).crop(guide)
+            found = moments.measure(inner, guide, statistics)
             sums[layer] = sums[layer] + found if layer in sums else found
     return sums
 
@@ -265,7 +408,7 @@ def features_of(
     found: Features = {}
     for piece in pieces if names else ():
         with torch.no_grad():
-            features = network(piece.outer.crop(image), names)
+            features = network(piece.outer.taken_from(image), names)
         for layer in names:
             stride = vgg.stride_of(layer)
             if layer not in found:

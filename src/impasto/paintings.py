@@ -1,7 +1,8 @@
 """The built-in paintings: works in the public domain that ship with impasto (see NOTICE)."""
 
 import difflib
-from dataclasses import dataclass
+import os
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +11,10 @@ from impasto.errors import PictureError
 
 if TYPE_CHECKING:
     from impasto.images import Picture, Source
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".avif", ".heic")
+"""Of the files in a folder that are pictures."""
+SHORTEST = 4  # letters of a part of a name
 
 
 @dataclass(frozen=True)
@@ -56,10 +61,36 @@ def picture(source: "Source | Picture") -> "Picture":
     return images.read(source)
 
 
-def read(name: str) -> "Picture":
-    """The built-in painting of that name; PictureError, with the known names, if there is none."""
+def pictures(source: "Source | Picture") -> "list[Picture]":
+    """The pictures that a style is: those of a folder, by name, or the one that `picture` reads.
+
+    Raises PictureError for a folder without pictures.
+    """
     from impasto import images
 
+    folder = None
+    if isinstance(source, str | os.PathLike) and Path(source).is_dir():
+        folder = Path(source)
+    if folder is None:
+        return [picture(source)]
+    files = sorted(f for f in folder.iterdir() if f.suffix.lower() in SUFFIXES)
+    if not files:
+        raise PictureError(
+            f"{folder} is a folder without pictures: name a picture, or a folder of some"
+        )
+    return [images.read(file) for file in files]
+
+
+def read(name: str) -> "Picture":
+    """The built-in painting of that name, or the only one whose name it is a part of.
+
+    PictureError, with the known names, if there is none.
+    """
+    from impasto import images
+
+    part_of = [known for known in PAINTINGS if name.lower() in known]
+    if not is_painting(name) and len(part_of) == 1 and len(name) >= SHORTEST:
+        (name,) = part_of
     if not is_painting(name):
         near = difflib.get_close_matches(name.lower(), PAINTINGS, n=1)
         hint = f"did you mean {near[0]!r}? " if near else ""
@@ -67,4 +98,4 @@ def read(name: str) -> "Picture":
             f"no file and no built-in painting is called {name!r}: {hint}"
             f"The paintings are {', '.join(PAINTINGS)}"
         )
-    return images.read(path(name), name)
+    return replace(images.read(path(name), name), origin=name, exif=None)

@@ -6,13 +6,13 @@ The command line, the web page, the saved recipe and docs/settings.md are made f
 import difflib
 import math
 import operator
-import re
 import typing
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import Field, asdict, dataclass, field, fields, replace
 from typing import Any, Literal
 
 from impasto.errors import SettingError
+from impasto.values import box_of, bytes_of, layer_weights, split, turn_of
 
 Preset = Literal["best", "draft", "paper"]
 LayerWeights = tuple[tuple[str, float], ...]
@@ -22,9 +22,10 @@ Names = tuple[str, ...]
 """Names, given as text with commas or as a sequence."""
 Counts = tuple[int, ...]
 """Whole numbers, given as one number, as text with commas or as a sequence."""
+Numbers = tuple[float, ...]
+"""Numbers, given likewise."""
 
 
-LEAST_MEMORY = 100 * 1024**2  # bytes: less was meant to have another unit
 LIMITS: dict[str, Callable[[float, float], bool]] = {
     "at_least": operator.ge,
     "at_most": operator.le,
@@ -70,6 +71,55 @@ class Settings:
         0, "Seed of everything random: the noise start.", at_least=0, group="Picture"
     )
 
+    style_weights: Numbers = setting(
+        (),
+        "How much each of several paintings counts, such as 0.7,0.3; equally if not given.",
+        at_least=0, group="Style",
+    )  # fmt: skip
+    style_scale: Numbers = setting(
+        (1.0,),
+        "Size of the brush strokes: the painting's long side in those of the picture; one number, "
+        "or one for each painting.",
+        above=0, at_most=8, group="Style",
+    )  # fmt: skip
+    style_crop: Names = setting(
+        (),
+        "The part of the painting to take, as left:top:right:bottom in parts of its sides, such "
+        "as 0:0:0.5:1 for the left half; one, or one for each painting.",
+        group="Style",
+    )  # fmt: skip
+    style_turn: Names = setting(
+        ("0",),
+        "How to turn the painting, and with it the strokes: degrees counter-clockwise, flip for "
+        "its mirror image, or flip90 for both; several are mixed, such as 0,90,180,270.",
+        group="Style",
+    )  # fmt: skip
+    keep_colors: Literal["none", "luminance", "match", "transfer"] = setting(
+        "none",
+        "Keep the photo's colours: luminance paints in lightness alone, match gives the painting "
+        "the photo's mean and covariance of colours beforehand, transfer the whole distribution.",
+        group="Style",
+    )  # fmt: skip
+    color_map: Literal["symmetric", "cholesky", "pca"] = setting(
+        "symmetric", "The linear map that --keep-colors match takes.", group="Style"
+    )
+    color_amount: float = setting(
+        1.0, "How far to go with --keep-colors or --palette, 0 to 1.",
+        at_least=0, at_most=1, group="Style",
+    )  # fmt: skip
+    palette: str = setting(
+        "none",
+        "Whose colours the photo takes before it is painted: none, style for the painting's, or a "
+        "picture file, whose colours the painting then takes too.",
+        group="Style",
+    )  # fmt: skip
+    seamless: bool = setting(
+        False,
+        "Paint a picture whose opposite edges meet, to be laid side by side; sides are multiples "
+        "of 16 px.",
+        group="Style",
+    )  # fmt: skip
+
     content_layers: LayerWeights = setting(
         "relu4_2", "Layers of the content loss, with their weights: relu4_2 or relu3_1:1,relu4_2:2."
     )
@@ -80,6 +130,15 @@ class Settings:
     content_weight: float = setting(0.1, "Weight alpha of the content loss.", at_least=0)
     style_weight: float = setting(1.0, "Weight beta of the style loss.", at_least=0)
     tv_weight: float = setting(0.0, "Weight of the total variation loss.", at_least=0)
+    structure_weight: float = setting(
+        0.0,
+        "Weight of the self-similarity loss of STROTSS: what looked alike in the photo shall look "
+        "alike in the picture, such as the parts of a face.",
+        at_least=0,
+    )
+    structure_layers: LayerWeights = setting(
+        "relu3_1,relu4_1", "Layers of the self-similarity loss, with their weights."
+    )
     style_loss: Names = setting(
         "gram,meanstd", "Which moments to match; several are added: gram, wasserstein, meanstd."
     )
@@ -169,6 +228,10 @@ class Settings:
             _check_range(item, value)
         _check_names("style_loss", self.style_loss, ("gram", "wasserstein", "meanstd"))
         bytes_of(self.memory_limit)
+        for crop in self.style_crop:
+            box_of(crop)
+        for turn in self.style_turn:
+            turn_of(turn)
         if 0 < self.tile < 32:
             raise SettingError(f"tile is {self.tile}: it must be 0 or at least 32")
         if self.content_weight == 0 and self.style_weight == 0:
@@ -177,7 +240,7 @@ class Settings:
     def as_dict(self) -> dict[str, Any]:
         """The settings as plain values that JSON can hold and `settings_for` takes back."""
         plain = asdict(self)
-        for name in ("content_layers", "style_layers"):
+        for name in ("content_layers", "style_layers", "structure_layers"):
             plain[name] = dict(plain[name])
         return {k: list(v) if isinstance(v, tuple) else v for k, v in plain.items()}
 
@@ -215,19 +278,6 @@ def settings_for(preset: str = "best", **changes: Any) -> Settings:
     return Settings(**{"preset": preset} | PRESETS[preset] | given)
 
 
-def bytes_of(text: str) -> int | None:
-    """The bytes that a text such as 3G or 1500M means (K, M, G of 1024); None for auto."""
-    if text == "auto":
-        return None
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMG]?)(?:i?B)?", text.strip(), re.IGNORECASE)
-    found = 0 if match is None else float(match[1]) * 1024 ** " KMG".index(match[2].upper() or " ")
-    if found < LEAST_MEMORY:
-        raise SettingError(
-            f"memory_limit is {text!r}: write it like 3G or 1500M, at least 100M, or auto"
-        )
-    return int(found)
-
-
 def changed(settings: Settings, **changes: Any) -> Settings:
     """A copy of the settings with these changes."""
     return replace(settings, **changes)
@@ -238,11 +288,15 @@ def _converted(item: "Field[Any]", value: Any) -> Any:
     kind = item.type
     try:
         if kind == LayerWeights:
-            return _layer_weights(value)
+            return layer_weights(value)
+        if kind in (Names, Numbers) and not item.default and value in ((), []):
+            return ()
         if kind == Names:
-            return _split(value)
+            return split(value)
         if kind == Counts:
-            return tuple(int(part) for part in _split(value))
+            return tuple(int(part) for part in split(value))
+        if kind == Numbers:
+            return tuple(float(part) for part in split(value))
         if typing.get_origin(kind) is Literal:
             _check_names(item.name, (value,), typing.get_args(kind))
             return value
@@ -260,39 +314,6 @@ def _converted(item: "Field[Any]", value: Any) -> Any:
         raise SettingError(
             f"{item.name} is {value!r}, which cannot be read: {item.metadata['help']}"
         ) from None
-
-
-def _split(value: Any) -> tuple[str, ...]:
-    """The comma-separated parts of a text, or the items of a sequence, or the one thing it is."""
-    if isinstance(value, str):
-        parts = tuple(part.strip() for part in value.split(","))
-    else:
-        parts = tuple(value) if isinstance(value, Iterable) else (value,)
-    if not parts or "" in parts:
-        raise ValueError(value)
-    return parts
-
-
-def _layer_weights(value: Any) -> LayerWeights:
-    """Layers with weights; where none is given, equal weights that sum to one."""
-    items = value.items() if isinstance(value, Mapping) else [_pair(v) for v in _split(value)]
-    layers = tuple((str(name), weight) for name, weight in items)
-    if len(dict(layers)) != len(layers):
-        raise SettingError(f"a layer is named twice in {value!r}: name each once")
-    for name, weight in layers:
-        if weight is not None and not (0 <= float(weight) < float("inf")):
-            raise SettingError(f"the weight of {name} is {weight}: it must be 0 or more")
-    share = 1 / max(1, sum(weight is None for _, weight in layers))
-    return tuple((name, share if weight is None else float(weight)) for name, weight in layers)
-
-
-def _pair(item: Any) -> tuple[str, float | None]:
-    """`relu1_1` or `relu1_1:0.2` or ("relu1_1", 0.2) as a name and its weight, if it has one."""
-    if not isinstance(item, str):
-        name, weight = item
-        return name, float(weight)
-    name, colon, weight = item.partition(":")
-    return name.strip(), float(weight) if colon else None
 
 
 def _check_range(item: "Field[Any]", value: Any) -> None:

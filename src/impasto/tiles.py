@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -31,6 +32,32 @@ class Box:
         """The part of an image inside the box: a view."""
         return image[..., self.top : self.bottom, self.left : self.right]
 
+    def taken_from(self, image: Float[Tensor, "b c h w"]) -> Tensor:
+        """The pixels inside the box, from the other side where it lies beyond a border."""
+        height, width = image.shape[-2:]
+        if self._fits(height, width):
+            return self.crop(image)
+        rows, columns = self._wrapped(height, width)
+        return image[..., rows.to(image.device)[:, None], columns.to(image.device)]
+
+    def add_to(self, image: Float[Tensor, "b c h w"], part: Float[Tensor, "b c y x"]) -> None:
+        """Add what belongs to the box to an image, in place: the reverse of `taken_from`."""
+        height, width = image.shape[-2:]
+        if self._fits(height, width):
+            self.crop(image).add_(part)
+            return
+        rows, columns = (index.to(image.device) for index in self._wrapped(height, width))
+        narrow = part.new_zeros(*part.shape[:-1], width).index_add_(-1, columns, part)
+        image.index_add_(-2, rows, narrow)
+
+    def _fits(self, height: int, width: int) -> bool:
+        return self.top >= 0 and self.left >= 0 and self.bottom <= height and self.right <= width
+
+    def _wrapped(self, height: int, width: int) -> tuple[Tensor, Tensor]:
+        """The rows and columns of an endlessly repeated image."""
+        rows = torch.arange(self.top, self.bottom) % height
+        return rows, torch.arange(self.left, self.right) % width
+
     def shrunk(self, stride: int) -> "Box":
         """The box on a feature map of that stride; what pooling rounds away is left out."""
         return Box(*(edge // stride for edge in (self.top, self.bottom, self.left, self.right)))
@@ -41,6 +68,12 @@ class Box:
             self.top - outer.top, self.bottom - outer.top,
             self.left - outer.left, self.right - outer.left,
         )  # fmt: skip
+
+    def clipped(self, height: int, width: int) -> "Box":
+        """The part of the box that lies on a picture of that size."""
+        return Box(
+            max(0, self.top), min(height, self.bottom), max(0, self.left), min(width, self.right)
+        )
 
     @property
     def area(self) -> int:
@@ -76,8 +109,13 @@ def margin(layers: Iterable[str]) -> int:
     return math.ceil(beyond / stride) * stride
 
 
-def plan(height: int, width: int, side: int, layers: Iterable[str]) -> list[Tile]:
-    """Tiles of about `side` px that cover a picture; one tile if it is no larger than that."""
+def plan(
+    height: int, width: int, side: int, layers: Iterable[str], wrap: bool = False
+) -> list[Tile]:
+    """Tiles of about `side` px that cover a picture; one tile if it is no larger than that.
+
+    `wrap`: the picture's opposite edges meet, so that margins go beyond its borders.
+    """
     layers = tuple(layers)
     stride = max((vgg.stride_of(layer) for layer in layers), default=1)
     beyond = margin(layers) if layers else 0
@@ -85,9 +123,12 @@ def plan(height: int, width: int, side: int, layers: Iterable[str]) -> list[Tile
     found = []
     for top, bottom in pairwise(rows):
         for left, right in pairwise(columns):
-            above, below = max(0, top - beyond), min(height, bottom + beyond)
-            before, after = max(0, left - beyond), min(width, right + beyond)
-            found.append(Tile(Box(top, bottom, left, right), Box(above, below, before, after)))
+            outer = Box(top - beyond, bottom + beyond, left - beyond, right + beyond)
+            if not wrap:
+                outer = outer.clipped(height, width)
+            found.append(Tile(Box(top, bottom, left, right), outer))
+    if wrap and len(found) == 1:
+        return [Tile(found[0].inner, found[0].inner)]  # the network goes round by itself
     return found
 
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import cyclopts
 
 from impasto import __version__
-from impasto.cli import doctor, evaluate, styles, stylize, weights
+from impasto.cli import doctor, evaluate, recipes, study, styles, stylize, weights
 from impasto.errors import DivergedError, ImpastoError
 
 app = cyclopts.App(
@@ -22,6 +22,10 @@ app = cyclopts.App(
     suppress_keyboard_interrupt=False,  # `main` says what became of the picture
 )
 app.command(stylize.stylize)
+app.command(recipes.texture)
+app.command(recipes.rerun)
+app.command(recipes.info)
+app.command(study.app)
 app.command(evaluate.evaluate)
 app.command(styles.styles)
 app.command(weights.app)

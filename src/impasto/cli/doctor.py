@@ -53,14 +53,14 @@ def _estimate(settings: "Settings") -> float:
     """Seconds for a square picture, from a few real steps at its last scale."""
     import torch
 
-    from impasto import paint
+    from impasto import paint, scales
     from impasto.settings import changed
 
     photo = torch.rand(3, 512, 512, generator=torch.Generator().manual_seed(0))
     timed = changed(settings, coarsest=0, steps=(3,))
     moments = [time.perf_counter() for _ in paint.steps(photo, "great-wave", timed)]
     one_step = (moments[-1] - moments[0]) / (len(moments) - 1)
-    sizes = paint.scale_sizes((512, 512), settings, 16)
+    sizes = scales.scale_sizes((512, 512), settings, 16)
     counts = [settings.steps[min(i, len(settings.steps) - 1)] for i in range(len(sizes))]
     whole = sum(w * h * n for (w, h), n in zip(sizes, counts, strict=True))
     return float(one_step * whole / (512 * 512))

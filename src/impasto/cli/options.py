@@ -9,7 +9,8 @@ from cyclopts import Group, Parameter
 from impasto.settings import PRESETS, Settings, settings_for
 
 GROUPS = {
-    name: Group.create_ordered(name) for name in ("Picture", "Method", "Optimisation", "Machine")
+    name: Group.create_ordered(name)
+    for name in ("Picture", "Style", "Method", "Optimisation", "Machine")
 }
 
 
@@ -35,8 +36,10 @@ def limits(item: "Field[Any]") -> str:
 
 def _text(value: Any) -> str:
     """A setting's value as one would type it."""
+    if value == ():
+        return "none"
     if isinstance(value, tuple):
-        if value and isinstance(value[0], tuple):
+        if isinstance(value[0], tuple):
             names, weights = zip(*value, strict=True)
             if set(weights) == {1 / len(weights)}:
                 return ",".join(names)
@@ -50,7 +53,7 @@ def _text(value: Any) -> str:
 
 
 def _option(item: "Field[Any]") -> tuple[str, Any, Any]:
-    kind = item.type if item.type in (int, float, str, bool) else _optional_kind(item)
+    kind = optional_kind(item)
     parameter = Parameter(
         help=item.metadata["help"] + limits(item),
         group=GROUPS[item.metadata["group"]],
@@ -61,7 +64,7 @@ def _option(item: "Field[Any]") -> tuple[str, Any, Any]:
     return item.name, Annotated[kind | None, parameter], None
 
 
-def _optional_kind(item: "Field[Any]") -> Any:
+def optional_kind(item: "Field[Any]") -> Any:
     """Literals as they are; lists and layers as text, which Settings reads."""
     kind: Any = item.type
     if getattr(kind, "__origin__", None) is tuple:
@@ -83,8 +86,13 @@ Options: Any = Parameter(name="*")(
 """A dataclass with one optional field for each setting."""
 
 
+def given(options: Any | None) -> dict[str, Any]:
+    """The options that were given, by name; those that were not are None."""
+    return dataclasses.asdict(options) if options is not None else {}
+
+
 def settings_from(options: Any | None) -> Settings:
     """The settings that these options ask for. Raises SettingError."""
-    given = dataclasses.asdict(options) if options is not None else {}
-    given["preset"] = given.get("preset") or "best"
-    return settings_for(**given)
+    asked = given(options)
+    asked["preset"] = asked.get("preset") or "best"
+    return settings_for(**asked)

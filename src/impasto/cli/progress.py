@@ -1,25 +1,29 @@
 """Progress on stderr: a bar on a terminal, a line now and then elsewhere."""
 
 import time
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
+from impasto.errors import SettingError
+
 if TYPE_CHECKING:
-    from impasto.paint import Painter, Step
+    from impasto.painter import Painter, Step
 
 SECONDS_BETWEEN_LINES = 5.0
+PREVIEW = 640  # px at most
 LONG_WORK = 20_000_000  # pixels times steps: above a minute on two cores
 
 
 class Progress:
     """Shows the loss, the step, the scale being painted and the time left."""
 
-    def __init__(self, quiet: bool) -> None:
+    def __init__(self, quiet: bool, preview: bool = False) -> None:
         self.console = Console(stderr=True, quiet=quiet, highlight=False, soft_wrap=True)
+        self.preview = _terminal_image() if preview and self.console.is_terminal else None
         self.first = True
         self.work_before = 0.0
         self.bar: Bar | None = None
@@ -43,9 +47,12 @@ class Progress:
         """Say what is about to be done, and before a long run what it will take."""
         from impasto.paintings import PAINTINGS
 
-        content, style, settings = painter.content, painter.style, painter.settings
-        work = PAINTINGS.get(style.name)
-        painting = f"{work.title} ({work.painter})" if work else style.name
+        content, settings = painter.content, painter.settings
+        works = [PAINTINGS.get(name) for name in painter.scene.paintings]
+        painting = " and ".join(
+            f"{work.title} ({work.painter})" if work else name
+            for work, name in zip(works, painter.scene.paintings, strict=True)
+        )
         width, height = content.size
         self.console.print(
             f"painting {escape(content.name)} ({width}x{height}) in the style of "
@@ -67,6 +74,8 @@ class Progress:
             self.began = time.perf_counter()
         if step.note:
             self.console.print(step.note)
+        if self.preview is not None and step.ends_scale:
+            self._show_picture(step)
         width, height = step.size
         words = f"step {step.step}/{step.steps}  {width}x{height}  loss {losses['total']:.4g}"
         left = self._left(step)
@@ -75,6 +84,15 @@ class Progress:
         elif self._due(step):
             self.console.print(f"{words}  = content {losses['content']:.3g} + style "
                                f"{losses['style']:.3g}  {left}".rstrip())  # fmt: skip
+
+    def _show_picture(self, step: "Step") -> None:
+        """The picture so far, in the terminal."""
+        from impasto import images
+
+        assert self.preview is not None
+        picture = images.to_pil(step.picture(full_size=False))
+        picture.thumbnail((PREVIEW, PREVIEW))
+        self.console.print(self.preview(picture.convert("RGB")))
 
     def _left(self, step: "Step") -> str:
         """The time that is left, from the pixels still to be computed."""
@@ -90,6 +108,17 @@ class Progress:
             return False
         self.last_line = now
         return True
+
+
+def _terminal_image() -> Any:
+    """What shows a picture in this terminal, in its own protocol or in coloured blocks."""
+    try:
+        from textual_image.renderable import Image
+    except ImportError:
+        raise SettingError(
+            "--preview needs a library more: pip install 'impasto[preview]'"
+        ) from None
+    return Image
 
 
 def _duration(seconds: float) -> str:

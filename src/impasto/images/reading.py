@@ -1,94 +1,31 @@
-"""Pictures in and out. Inside impasto a picture is float32 RGB in [0, 1], sRGB, 1 3 h w.
-
-Everything that a file may be on disk is settled here, once: EXIF orientation, colour profiles,
-grey, palette, CMYK, 16 bit, transparency; and files are written whole or not at all.
-"""
+"""Pictures from files, bytes, arrays and tensors."""
 
 import io
 import os
 import struct
-import tempfile
 import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
 from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 from torch import Tensor
-from torch.nn import functional as F
 
-from impasto.errors import PictureError, SettingError
+from impasto.errors import PictureError
+from impasto.images.picture import Picture
+from impasto.images.writing import EXIF_ORIENTATION, reason, srgb_profile
 
 MAX_PIXELS = 178_956_970  # Pillow's own limit against decompression bombs, 13,377 x 13,377
 MIN_SIDE = 16  # px; VGG-19 halves four times down to relu5_1
-FORMATS = {
-    ".png": "PNG",
-    ".jpg": "JPEG",
-    ".jpeg": "JPEG",
-    ".webp": "WEBP",
-    ".tif": "TIFF",
-    ".tiff": "TIFF",
-}
-SAVE_OPTIONS: dict[str, dict[str, Any]] = {
-    "PNG": {"compress_level": 6},
-    "JPEG": {"quality": 95, "subsampling": 0},
-    "WEBP": {"quality": 95, "method": 4},
-    "TIFF": {"compression": "tiff_adobe_deflate"},
-}
-EXIF_ORIENTATION = 0x0112
-RECIPE_KEY = "impasto"  # the PNG text entry that holds how a picture was made
 
 Source = str | os.PathLike[str] | bytes | Image.Image | NDArray[Any] | Tensor
-
-
-@dataclass(frozen=True, eq=False)
-class Picture:
-    """A picture in memory: pixels in [0, 1] (sRGB), its alpha if it has one, and its name."""
-
-    pixels: Float[Tensor, "1 3 h w"]
-    alpha: Float[Tensor, "1 1 h w"] | None = None
-    name: str = "picture"
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """Width and height, px."""
-        return self.pixels.shape[-1], self.pixels.shape[-2]
-
-    def resized(self, width: int, height: int) -> "Picture":
-        """The picture at another size, transparent parts weighing nothing in the average."""
-        if self.size == (width, height):
-            return self
-        if self.alpha is None:
-            return Picture(resize(self.pixels, height, width).clamp(0, 1), None, self.name)
-        alpha = resize(self.alpha, height, width).clamp(0, 1)
-        weighted = resize(self.pixels * self.alpha, height, width)
-        pixels = torch.where(alpha > 1e-3, weighted / alpha.clamp_min(1e-3), _visible_mean(self))
-        return Picture(pixels.clamp(0, 1), alpha, self.name)
-
-
-def fit(size: tuple[int, int], long_side: int) -> tuple[int, int]:
-    """The width and height of `size` (width, height) scaled to that long side, at least 1 px."""
-    scale = long_side / max(size)
-    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
-
-
-def resize(
-    image: Float[Tensor, "b c h w"], height: int, width: int
-) -> Float[Tensor, "b c height width"]:
-    """The image at another size: bicubic, antialiased when it shrinks. Values may overshoot."""
-    if image.shape[-2:] == (height, width):
-        return image
-    return F.interpolate(
-        image, size=(height, width), mode="bicubic", align_corners=False, antialias=True
-    )
 
 
 def read(source: Source, name: str | None = None) -> Picture:
@@ -110,103 +47,14 @@ def read(source: Source, name: str | None = None) -> Picture:
     return _from_path(Path(source), name)
 
 
-def check_output(path: Path, bits: int = 8) -> str:
-    """The format ("PNG", ...) that this path's suffix asks for.
-
-    Raises SettingError for a suffix or a bit depth that cannot be written, PictureError where the
-    folder is missing or takes no file: before anything is painted.
-    """
-    if path.is_dir():
-        raise PictureError(f"{path} is a folder: name a file in it")
-    try:
-        chosen = FORMATS[path.suffix.lower()]
-    except KeyError:
-        raise SettingError(
-            f"cannot write {path.name!r}: end its name in {', '.join(FORMATS)}"
-        ) from None
-    if bits == 16 and chosen != "PNG":
-        raise SettingError(f"16 bit are written to PNG only: end {path.name!r} in .png")
-    try:
-        with tempfile.TemporaryFile(dir=path.parent):
-            pass
-    except OSError as error:
-        raise PictureError(
-            f"cannot write to the folder {path.parent} ({_reason(error)}): name another with -o"
-        ) from error
-    return chosen
-
-
-def encode(
-    picture: Picture, format: str = "PNG", bits: int = 8, recipe: str | None = None
-) -> bytes:
-    """The picture as the bytes of a file, with an sRGB profile; `recipe` goes into PNG as text.
-
-    JPEG has no transparency: there a transparent picture is laid on white.
-    """
-    if bits == 16:
-        return _encode_png16(picture, recipe)
-    image = to_pil(picture)
-    if format == "JPEG" and image.mode == "RGBA":
-        white = Image.new("RGB", image.size, "white")
-        white.paste(image, mask=image.getchannel("A"))
-        image = white
-    options = dict(SAVE_OPTIONS[format])
-    if format == "PNG" and recipe is not None:
-        from PIL.PngImagePlugin import PngInfo
-
-        options["pnginfo"] = PngInfo()
-        options["pnginfo"].add_itxt(RECIPE_KEY, recipe)
-    buffer = io.BytesIO()
-    image.save(buffer, format=format, icc_profile=srgb_profile(), **options)
-    return buffer.getvalue()
-
-
-def write_bytes(data: bytes, path: Path) -> None:
-    """Write a file whole or not at all: to a temporary file beside it, synced, then renamed.
-
-    Raises PictureError, with nothing left behind, where the disk is full or says no.
-    """
-    part = None
-    try:
-        with tempfile.NamedTemporaryFile(
-            dir=path.parent, prefix=f".{path.name}.", suffix=".part", delete=False
-        ) as file:
-            part = Path(file.name)
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        part.chmod(0o666 & ~_umask())
-        part.replace(path)
-    except OSError as error:
-        raise PictureError(f"cannot write {path} ({_reason(error)}): free space or name another "
-                           "place with -o") from error  # fmt: skip
-    finally:
-        if part is not None:
-            part.unlink(missing_ok=True)
-
-
-def to_pil(picture: Picture) -> Image.Image:
-    """The picture as a PIL image of 8 bits, RGB, or RGBA where it has an alpha."""
-    return Image.fromarray(_to_array(picture, 255, np.uint8))
-
-
-@cache
-def srgb_profile() -> bytes:
-    """The ICC profile of sRGB that written files carry."""
-    profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
-    # Bytes 24 to 35 hold the time of creation: a fixed one makes the same picture the same file.
-    profile[24:36] = struct.pack(">6H", 2026, 1, 1, 0, 0, 0)
-    return bytes(profile)
-
-
 def _from_path(path: Path, name: str | None) -> Picture:
     if path.is_dir():
         raise PictureError(f"{path} is a folder: name a picture in it")
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise PictureError(f"cannot read {path} ({_reason(error)}): check the name") from None
-    return _from_bytes(data, name or path.name)
+        raise PictureError(f"cannot read {path} ({reason(error)}): check the name") from None
+    return replace(_from_bytes(data, name or path.name), origin=str(path))
 
 
 def _from_bytes(data: bytes, name: str) -> Picture:
@@ -254,13 +102,16 @@ def _check_size(size: tuple[int, int], name: str) -> None:
 def _decoded(image: Image.Image, name: str) -> Picture:
     """The first frame of a PIL image as sRGB pixels and alpha, upright."""
     with _refusals(name):
+        notes = image.info.get("exif")
+        if notes is None and image.format == "TIFF":
+            notes = image.getexif().tobytes()
         values = _sixteen_bits(image)
         if values is None:
             image = ImageOps.exif_transpose(image)
             profile = image.info.get("icc_profile")
             image = _plain_mode(image)
             values = np.asarray(_to_srgb(image, profile)).astype(np.float32) / np.float32(255)
-        return _from_array(values, name)
+        return replace(_from_array(values, name), exif=notes)
 
 
 def _plain_mode(image: Image.Image) -> Image.Image:
@@ -387,41 +238,6 @@ def _from_array(array: NDArray[Any], name: str) -> Picture:
     return Picture(pixels.expand(1, 3, -1, -1).contiguous(), None, name)
 
 
-def _to_array(picture: Picture, maximum: int, dtype: Any) -> NDArray[Any]:
-    values = picture.pixels
-    if picture.alpha is not None:
-        values = torch.cat([values, picture.alpha.to(values)], 1)
-    scaled = values[0].detach().float().cpu().clamp(0, 1).permute(1, 2, 0).numpy() * maximum
-    return cast(NDArray[Any], np.rint(scaled).astype(dtype))
-
-
-def _encode_png16(picture: Picture, recipe: str | None) -> bytes:
-    """A PNG of 16 bits a channel, which Pillow cannot write (PNG specification, section 11)."""
-    values = _to_array(picture, 65535, np.dtype(">u2"))
-    height, width, channels = values.shape
-    rows = values.reshape(height, -1).view(np.uint8)
-    above = np.vstack([np.zeros_like(rows[:1]), rows[:-1]])
-    filtered = np.empty((height, rows.shape[1] + 1), np.uint8)
-    filtered[:, 0] = 2  # filter "Up": each byte less the one above
-    np.subtract(rows, above, out=filtered[:, 1:])
-    header = struct.pack(">IIBBBBB", width, height, 16, {3: 2, 4: 6}[channels], 0, 0, 0)
-    chunks = [(b"IHDR", header), (b"iCCP", b"sRGB\0\0" + zlib.compress(srgb_profile()))]
-    if recipe is not None:
-        chunks.append((b"iTXt", RECIPE_KEY.encode() + b"\0\0\0\0\0" + recipe.encode()))
-    chunks += [(b"IDAT", zlib.compress(filtered.tobytes(), 6)), (b"IEND", b"")]
-    return b"\x89PNG\r\n\x1a\n" + b"".join(
-        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-        for kind, body in chunks
-    )
-
-
-def _visible_mean(picture: Picture) -> Float[Tensor, "1 3 1 1"]:
-    """The mean colour of what is not transparent: what lies under the transparent parts."""
-    assert picture.alpha is not None
-    visible = picture.alpha.sum().clamp_min(1e-6)
-    return (picture.pixels * picture.alpha).sum((2, 3), keepdim=True) / visible
-
-
 @cache
 def _register_heif() -> None:
     """Let Pillow open HEIC, where the extra is installed (AVIF it opens itself)."""
@@ -430,13 +246,3 @@ def _register_heif() -> None:
     except ImportError:
         return
     register_heif_opener()
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
-def _reason(error: OSError) -> str:
-    return error.strerror or str(error)

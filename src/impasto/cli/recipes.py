@@ -1,0 +1,194 @@
+"""`impasto info`, `rerun` and `texture`: pictures from their recipes, and without a photo."""
+
+import json as json_format
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+from impasto.cli.options import Options, given
+from impasto.cli.outputs import Outputs
+from impasto.errors import PictureError
+
+if TYPE_CHECKING:
+    from impasto.scene import Region
+
+TEXTURE: dict[str, Any] = {"content_weight": 0.0, "start": "noise", "seamless": True}
+"""What `impasto texture` changes of the usual settings."""
+
+
+def info(*pictures: Path, json: Annotated[bool, Parameter(negative="")] = False) -> None:
+    """Show how a picture was made.
+
+    Parameters
+    ----------
+    pictures
+        Pictures that impasto wrote.
+    json
+        Print the whole recipe as one JSON object for each picture.
+    """
+    from impasto import images
+    from impasto.settings import Settings, settings_for
+
+    for picture in pictures:
+        recipe = images.recipe_of(picture)
+        if json:
+            print(json_format.dumps({"file": str(picture)} | recipe))
+            continue
+        settings: Mapping[str, Any] = recipe.get("settings", {})
+        preset = settings.get("preset", "best")
+        usual = settings_for(preset).as_dict() if preset in _presets() else Settings().as_dict()
+        losses = ", ".join(f"{k} {v:.4g}" for k, v in recipe.get("losses", {}).items())
+        rows = {
+            "photo": recipe.get("content"),
+            "painting": _joined(recipe.get("style")),
+            "preset": preset,
+            "changed": ", ".join(
+                f"{name} {_joined(value)}"
+                for name, value in settings.items()
+                if usual.get(name) != value
+            ) or "nothing",
+            "steps": recipe.get("steps_taken"),
+            "losses": losses,
+            "seconds": recipe.get("seconds", "not recorded (a run with checkpoints)"),
+            "network": f"{recipe.get('backbone')}, {recipe.get('features')}",
+            "optimizer": _joined(recipe.get("optimizers")),
+            "versions": f"impasto {recipe.get('impasto')}, torch {recipe.get('torch')}",
+            "inputs": ", ".join(f"{k} {v}" for k, v in recipe.get("inputs", {}).items()),
+        }  # fmt: skip
+        print(picture)
+        for name, value in rows.items():
+            print(f"  {name:9}  {value}")
+
+
+def rerun(
+    picture: Path,
+    /,
+    *,
+    content: Path | None = None,
+    style: Annotated[tuple[str, ...], Parameter(negative="", show_default=False)] = (),
+    outputs: Annotated[Outputs, Parameter(name="*")] = Outputs(),  # noqa: B008 - frozen
+    options: Annotated[Options, Parameter(name="*")] = None,
+) -> int:
+    """Paint a picture again from the recipe it carries: the same, larger, or with changes.
+
+    Photo and painting are looked for where they were, and beside the picture. If not told
+    otherwise the new picture lies beside it, as PICTURE-again.png.
+
+    Parameters
+    ----------
+    picture
+        A picture that impasto wrote.
+    content
+        The photo, if it is somewhere else now.
+    style
+        The painting, if it is somewhere else now; once for each of several.
+    """
+    from impasto import images, paintings
+    from impasto.cli import outputs as output
+    from impasto.painter import Painter
+    from impasto.scene import Scene
+    from impasto.settings import settings_for
+
+    recipe = images.recipe_of(picture)
+    settings = settings_for(**(dict(recipe["settings"]) | _asked(options)))
+    sources = recipe["sources"]
+    photo = paintings.picture(content or _found(sources["content"], picture, "photo", "--content"))
+    regions = [_region(region, picture) for region in sources["regions"]]
+    if style:
+        regions = [_with_style(region, style) for region in regions]
+    mask = sources.get("mask") and _found(sources["mask"], picture, "mask", None)
+    scene = Scene(photo, None, settings, mask, None, regions)
+    painter = Painter(scene)
+    changed = {k for k, v in painter.recipe()["inputs"].items() if v != recipe["inputs"].get(k)}
+    if changed and not (content or style) and not outputs.quiet:
+        print(f"not the same as then: {', '.join(sorted(changed))}", file=sys.stderr)
+    default = picture.with_name(f"{picture.stem}-again.png")
+    inputs = [str(picture), *(p.origin for p in scene.inputs.values() if p.origin)]
+    plan = output.plan(outputs, default, inputs)
+    return output.paint(painter, plan)
+
+
+def texture(
+    *styles: str,
+    outputs: Annotated[Outputs, Parameter(name="*")] = Outputs(),  # noqa: B008 - frozen
+    options: Annotated[Options, Parameter(name="*")] = None,
+) -> int:
+    """Paint a seamless texture of a painting's brushwork: style alone, from noise.
+
+    If not told otherwise it lies in this folder, as STYLE-texture.png.
+
+    Parameters
+    ----------
+    styles
+        The paintings, as for `impasto stylize`.
+    """
+    import torch
+
+    from impasto.cli import outputs as output
+    from impasto.errors import SettingError
+    from impasto.images import Picture
+    from impasto.painter import Painter
+    from impasto.scene import Scene
+    from impasto.settings import settings_for
+
+    if not styles:
+        raise SettingError("there is no painting: name one or more")
+    wanted: dict[str, Any] = {"content_weight": 0.0, "start": "noise", "seamless": True} | _asked(
+        options
+    )
+    settings = settings_for(**wanted)
+    blank = Picture(torch.full((1, 3, settings.size, settings.size), 0.5), None, "noise")
+    default = Path(f"{'-'.join(Path(style).stem for style in styles[:3])}-texture.png")
+    plan = output.plan(outputs, default, list(styles))
+    return output.paint(Painter(Scene(blank, list(styles), settings)), plan)
+
+
+def _asked(options: Any) -> dict[str, Any]:
+    """The options that were given."""
+    return {name: value for name, value in given(options).items() if value is not None}
+
+
+def _presets() -> tuple[str, ...]:
+    from impasto.settings import PRESETS
+
+    return tuple(PRESETS)
+
+
+def _joined(value: Any) -> str:
+    if isinstance(value, dict):
+        return ",".join(f"{k}:{v}" for k, v in value.items())
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _found(source: str | None, picture: Path, what: str, option: str | None) -> str:
+    """Where an input is now: where it was, or beside the picture. PictureError if nowhere."""
+    from impasto.paintings import is_painting
+
+    remedy = f"say where with {option}" if option else "put it there"
+    if source is None:
+        raise PictureError(f"{picture} does not say where its {what} was: {remedy}")
+    beside = picture.parent / Path(source).name
+    if is_painting(source) or Path(source).exists():
+        return source
+    if beside.exists():
+        return str(beside)
+    raise PictureError(f"the {what} of {picture} was {source}, which is not there: {remedy}")
+
+
+def _region(region: Mapping[str, Any], picture: Path) -> "Region":
+    from impasto.scene import Region
+
+    def found(name: str) -> str | None:
+        return region[name] and _found(region[name], picture, name.replace("_", " "), None)
+
+    styles = [_found(style, picture, "painting", "--style") for style in region["style"]]
+    return Region(styles, found("mask"), region["strength"], found("style_mask"), region["name"])
+
+
+def _with_style(region: "Region", style: tuple[str, ...]) -> "Region":
+    from dataclasses import replace
+
+    return replace(region, style=list(style))

@@ -1,0 +1,61 @@
+"""A picture in memory, and its size."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional as F
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """A picture in memory: pixels in [0, 1] (sRGB), its alpha if it has one, and its name."""
+
+    pixels: Float[Tensor, "1 3 h w"]
+    alpha: Float[Tensor, "1 1 h w"] | None = None
+    name: str = "picture"
+    origin: str | None = None
+    """The file it was read from, as it was named, or the built-in painting."""
+    exif: bytes | None = None
+    """What its file says of camera, time and author, as EXIF."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height, px."""
+        return self.pixels.shape[-1], self.pixels.shape[-2]
+
+    def resized(self, width: int, height: int) -> "Picture":
+        """The picture at another size, transparent parts weighing nothing in the average."""
+        if self.size == (width, height):
+            return self
+        if self.alpha is None:
+            return Picture(resize(self.pixels, height, width).clamp(0, 1), None, self.name)
+        alpha = resize(self.alpha, height, width).clamp(0, 1)
+        weighted = resize(self.pixels * self.alpha, height, width)
+        pixels = torch.where(alpha > 1e-3, weighted / alpha.clamp_min(1e-3), _visible_mean(self))
+        return Picture(pixels.clamp(0, 1), alpha, self.name)
+
+
+def fit(size: tuple[int, int], long_side: int) -> tuple[int, int]:
+    """The width and height of `size` (width, height) scaled to that long side, at least 1 px."""
+    scale = long_side / max(size)
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+
+
+def resize(
+    image: Float[Tensor, "b c h w"], height: int, width: int
+) -> Float[Tensor, "b c height width"]:
+    """The image at another size: bicubic, antialiased when it shrinks. Values may overshoot."""
+    if image.shape[-2:] == (height, width):
+        return image
+    return F.interpolate(
+        image, size=(height, width), mode="bicubic", align_corners=False, antialias=True
+    )
+
+
+def _visible_mean(picture: Picture) -> Float[Tensor, "1 3 1 1"]:
+    """The mean colour of what is not transparent: what lies under the transparent parts."""
+    assert picture.alpha is not None
+    visible = picture.alpha.sum().clamp_min(1e-6)
+    return (picture.pixels * picture.alpha).sum((2, 3), keepdim=True) / visible

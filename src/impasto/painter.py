@@ -1,0 +1,390 @@
+"""One run of the recipe, step by step.
+
+`Painter.paint` paints one scale after the other, coarse to fine, and yields a `Step` after each;
+`scales.carry_up` takes what was painted to the next scale, with the photo's own detail.
+"""
+
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from impasto import checkpoint, images, lbfgs, memory, tiles, vgg
+from impasto import device as machine
+from impasto.errors import PictureError
+from impasto.images import Picture
+from impasto.layers import Padding
+from impasto.objective import Objective
+from impasto.optimise import Minimiser
+from impasto.scales import carry_up, enlarged, fitted, scale_sizes
+from impasto.scene import Scene, fingerprint
+from impasto.settings import Settings, changed
+from impasto.targets import objective_of
+from impasto.values import bytes_of
+
+NOISE_MEAN, NOISE_DEVIATION = 0.5, 0.2  # of the white noise start, in [0, 1]; clamped to it
+
+Record = dict[str, int | float]
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """One optimisation step, as every front end sees it. The picture is made on demand."""
+
+    step: int
+    """Number of the step, from 1, counted over all scales."""
+    steps: int
+    """How many steps there will be in all."""
+    size: tuple[int, int]
+    """Width and height of the scale being painted, px."""
+    scale: int
+    """Number of the scale, from 1."""
+    scales: int
+    """How many scales there are."""
+    work: float
+    """The part of all the work that is done, 0 to 1, by pixels and steps."""
+    terms: dict[str, Tensor]
+    """The loss terms before this step, weighted, as scalar tensors; see `losses`."""
+    ends_scale: bool
+    """Whether this was the last step of its scale."""
+    note: str | None
+    """What a front end should tell its user, once."""
+    _painter: "Painter" = field(repr=False)
+
+    @property
+    def losses(self) -> dict[str, float]:
+        """The loss terms before this step, weighted: content, style, (tv), total."""
+        return {name: float(value) for name, value in self.terms.items()}
+
+    @property
+    def record(self) -> Record:
+        """What a history keeps of the step: its number, its size (long side, px), its losses."""
+        return {"step": self.step, "size": max(self.size), **self.losses}
+
+    def picture(self, full_size: bool = True) -> Picture:
+        """The picture after this step, at the size asked for in the end (or at the scale's own).
+
+        Valid until the next step is taken: a later call shows the later picture.
+        """
+        return self._painter.picture(full_size)
+
+    def save_checkpoint(self, path: str | os.PathLike[str]) -> None:
+        """Write all that `steps(..., resume=path)` needs to go on from here, whole or not at all.
+
+        Valid until the next step is taken. Raises PictureError where the disk refuses.
+        """
+        checkpoint.write(Path(path), *self._painter.state())
+
+
+class Painter:
+    """One run: what stays the same from scale to scale, and where it stands.
+
+    Raises ImpastoError for settings, pictures or a checkpoint that do not go together.
+    """
+
+    def __init__(self, scene: Scene, resume: str | os.PathLike[str] | None = None) -> None:
+        self.scene, self.settings = scene, scene.settings
+        self.content, self.name, settings = scene.photo, scene.photo.name, scene.settings
+        self.padding: Padding = "circular" if settings.seamless else settings.padding
+        known = dict(settings.content_layers) | dict(settings.style_layers)
+        if settings.structure_weight:
+            known |= dict(settings.structure_layers)
+        self.layers = tuple(known)
+        vgg.check_layers(self.layers, settings.backbone)
+        self.smallest = vgg.smallest_side(self.layers, self.padding)
+        self.sizes = scale_sizes(self.content.size, settings, self.smallest)
+        counts = settings.steps
+        self.counts = [counts[min(i, len(counts) - 1)] for i in range(len(self.sizes))]
+        self.start = self._start_picture()
+        machine.use_threads(settings.threads)
+        self.device = machine.choose_device(settings.device)
+        self.dtype = machine.choose_dtype(settings.precision, self.device)
+        machine.tune(self.device, settings.precision)
+        self.network = vgg.load(
+            settings.backbone, self.layers, settings.pooling, self.padding, self.dtype, self.device
+        )
+        self.tile: int | None = settings.tile or None
+        self.footprint(self.sizes[-1])  # raises where the largest scale cannot fit
+        self.history: list[Record] = []
+        self.seconds = 0.0
+        self.scale, self.taken = 0, 0  # the scale being painted, and its steps so far
+        self.minimiser: Minimiser | None = None
+        self.optimizers: list[str] = []  # what moved the pixels at each scale so far
+        self.note: str | None = None
+        self.resumed = resume is not None
+        if resume is not None:
+            self.load(*checkpoint.read(Path(resume)))
+
+    def paint(self) -> Iterator[Step]:
+        """All scales, coarse to fine, from wherever the run stands."""
+        if self.scale == len(self.sizes) - 1 and self.taken == self.counts[-1]:
+            terms = {k: torch.tensor(v) for k, v in self.history[-1].items()}
+            yield self._step({k: v for k, v in terms.items() if k not in ("step", "size")})
+        for scale in range(self.scale, len(self.sizes)):
+            began = time.perf_counter()
+            plan = self.footprint(self.sizes[scale])
+            machine.keep_large_buffers(plan.lean)
+            if self.minimiser is None or scale != self.scale:
+                self._begin_scale(scale, plan)
+            assert self.minimiser is not None
+            objective = self._objective(self.sizes[scale], plan.tile)
+            evaluate = partial(self._evaluate, objective, *self._canvas(self.sizes[scale]))
+            while self.taken < self.counts[scale]:
+                terms = self.minimiser.step(evaluate)
+                self.taken += 1
+                step = self._step(terms)
+                self.history.append(step.record)
+                self.seconds += time.perf_counter() - began
+                if self.taken == self.counts[scale]:
+                    del objective, evaluate  # a large picture needs the room to be written
+                yield step
+                began = time.perf_counter()
+
+    def _begin_scale(self, scale: int, plan: memory.Footprint) -> None:
+        """The pixels of a scale, and the optimiser that there is memory for."""
+        settings = self._moved_by(plan.optimizer, plan.history)
+        self.minimiser = self._minimiser(self._begin(self.sizes[scale]), scale, settings)
+        self.scale, self.taken = scale, 0
+        name = f"lbfgs {plan.history}" if plan.optimizer == "lbfgs" else plan.optimizer
+        self.optimizers.append(name)
+        if settings is not self.settings:
+            self.note = f"memory is short: {max(self.sizes[scale])} px are painted with {name}"
+
+    def _minimiser(self, image: Tensor, scale: int, settings: Settings) -> Minimiser:
+        """The minimiser of a scale; after the first one it begins carefully."""
+        return Minimiser(image, settings, lbfgs.CARRIED_STEP if scale else lbfgs.FIRST_STEP)
+
+    def _moved_by(self, optimizer: str, history: int) -> Settings:
+        """The settings with that optimiser, and its own learning rate if it is not theirs."""
+        settings = self.settings
+        if (optimizer, history) == (settings.optimizer, settings.history):
+            return settings
+        rate = settings.learning_rate if optimizer == settings.optimizer else None
+        return changed(settings, optimizer=optimizer, history=history, learning_rate=rate)
+
+    def picture(self, full_size: bool) -> Picture:
+        """The picture as it stands: at the size asked for, with the photo's alpha, or as it is."""
+        pixels, target = self._pixels(), self.sizes[-1]
+        if not full_size:
+            return Picture(self.scene.finish(pixels).clamp(0, 1).cpu(), None, self.name)
+        if (pixels.shape[-1], pixels.shape[-2]) != target:
+            pixels = self._carried(pixels, target)
+        photo = self.content
+        full = photo.size if self.settings.original_size else target
+        pixels = enlarged(pixels.clamp(0, 1), full[1], full[0], self.settings.seamless)
+        pixels = self.scene.finish(pixels).clamp(0, 1).cpu()
+        alpha = None if photo.alpha is None else photo.resized(*full).alpha
+        return Picture(pixels, alpha, self.name, None, photo.exif)
+
+    def recipe(self) -> dict[str, Any]:
+        """How this picture is made, as JSON holds it."""
+        from impasto import __version__
+
+        return {
+            "impasto": __version__,
+            "torch": torch.__version__,
+            "content": self.content.name,
+            "style": self.scene.paintings,
+            "sources": self.scene.sources,
+            "inputs": self._fingerprints(),
+            "backbone": self.settings.backbone,
+            "features": str(self.dtype).removeprefix("torch."),
+            "device": str(self.device),
+            "optimizers": self.optimizers,
+            "settings": self.settings.as_dict(),
+        }
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Where the run stands, as tensors and facts."""
+        assert self.minimiser is not None
+        tensors, numbers = self.minimiser.state()
+        return tensors, {
+            "recipe": self.recipe(),
+            "minimiser": numbers,
+            "scale": self.scale,
+            "taken": self.taken,
+            "optimizer": [self.minimiser.settings.optimizer, self.minimiser.settings.history],
+            "history": self.history,
+            "seconds": self.seconds,
+        }
+
+    def load(self, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
+        """Go on from a state. PictureError if it is of other pictures or settings."""
+        mine, its = self.recipe(), facts["recipe"]
+        for name in ("impasto", "torch", "features", "inputs", "settings"):
+            if name == "settings":
+                mine[name], its[name] = _painted_by(mine[name]), _painted_by(its[name])
+            if mine[name] != its[name]:
+                found = _difference(its[name], mine[name])
+                raise PictureError(
+                    f"the checkpoint was made with other {name} ({found}): give the same pictures "
+                    "and options, or start without --resume"
+                )
+        self.scale, self.taken = facts["scale"], facts["taken"]
+        self.optimizers = its["optimizers"]
+        self.history, self.seconds = facts["history"], facts["seconds"]
+        pixels = tensors["pixels"].to(self.device)
+        self.minimiser = self._minimiser(pixels, self.scale, self._moved_by(*facts["optimizer"]))
+        self.minimiser.load(tensors, facts["minimiser"])
+
+    def footprint(self, size: tuple[int, int]) -> memory.Footprint:
+        """How a scale is painted in the memory there is. PictureError if that is not enough."""
+        settings = self.settings
+        limit = bytes_of(settings.memory_limit)
+        return memory.footprint(
+            size,
+            self.dtype,
+            settings.optimizer,
+            settings.history,
+            limit or int(memory.available(self.device) * memory.SHARE),
+            tiles.margin(self.layers),
+            self.tile,
+        )
+
+    def estimate(self) -> tuple[float, int]:
+        """Seconds and bytes that the rest of the run will take, from a measured evaluation.
+
+        The time of one evaluation at 256 px is measured (after one to warm up) and scaled by
+        pixels and steps; tiles add their margins and a second forward pass.
+        """
+        size = fitted(self.content.size, min(256, max(self.sizes[-1])), self.settings)
+        if min(size) < self.smallest:
+            size = self.sizes[-1]
+        machine.keep_large_buffers()
+        objective = self._objective(size, None)
+        image = self.scene.content_at(size).to(self.device)
+        objective.evaluate(image)
+        began = time.perf_counter()
+        objective.evaluate(image)
+        each = (time.perf_counter() - began) / (size[0] * size[1])
+        work = 0.0
+        for scale in range(self.scale, len(self.sizes)):
+            left = self.counts[scale] - (self.taken if scale == self.scale else 0)
+            width, height = self.sizes[scale]
+            plan = self.footprint(self.sizes[scale])
+            side, wrap = plan.tile or max(width, height), self.settings.seamless
+            pieces = tiles.plan(height, width, side, self.layers, wrap)
+            area = sum(piece.outer.area for piece in pieces)
+            passes = 1 if len(pieces) == 1 else 4 / 3
+            work += left * area * passes * (memory.LEAN_TIME if plan.lean else 1)
+        return work * each, self.footprint(self.sizes[-1]).bytes
+
+    @property
+    def work(self) -> int:
+        """Pixels times steps of the whole run: what decides how long it takes."""
+        return sum(w * h * n for (w, h), n in zip(self.sizes, self.counts, strict=True))
+
+    def _step(self, terms: dict[str, Tensor]) -> Step:
+        """The step that was just taken."""
+        areas = [w * h * n for (w, h), n in zip(self.sizes, self.counts, strict=True)]
+        width, height = self.sizes[self.scale]
+        done = sum(areas[: self.scale]) + width * height * self.taken
+        note, self.note = self.note, None
+        return Step(
+            sum(self.counts[: self.scale]) + self.taken, sum(self.counts), (width, height),
+            self.scale + 1, len(self.sizes), done / sum(areas), terms,
+            self.taken == self.counts[self.scale], note, self,
+        )  # fmt: skip
+
+    def _canvas(self, size: tuple[int, int]) -> tuple[Tensor | None, Tensor | None]:
+        """Where the picture is painted and the photo below, if not everywhere."""
+        painted = self.scene.painted(size)
+        if painted is None:
+            return None, None
+        return painted.to(self.device), self.scene.content_at(size).to(self.device)
+
+    def _evaluate(
+        self, objective: Objective, painted: Tensor | None, photo: Tensor | None, image: Tensor
+    ) -> tuple[dict[str, Tensor], Tensor]:
+        """Loss terms and gradient of the picture that is seen: the photo where nothing is painted.
+
+        Inside the loop, so that what is painted knows what it borders on.
+        """
+        if painted is None or photo is None:
+            return self._evaluate_all(objective, image)
+        terms, gradient = self._evaluate_all(objective, torch.lerp(photo, image, painted))
+        return terms, gradient * painted
+
+    def _evaluate_all(
+        self, objective: Objective, image: Tensor
+    ) -> tuple[dict[str, Tensor], Tensor]:
+        """Loss terms and gradient; in smaller tiles from now on if memory runs out."""
+        while True:
+            try:
+                return objective.evaluate(image)
+            except (RuntimeError, MemoryError) as error:
+                side = max(image.shape) if objective.tile is None else objective.tile
+                if not memory.ran_out(error) or side // 2 < memory.SMALLEST_TILE:
+                    raise
+                self.tile = side // 2
+            objective.use_tiles(self.tile)
+            self.note = f"memory ran out: going on in tiles of {self.tile} px, with the same result"
+
+    def _objective(self, size: tuple[int, int], tile: int | None) -> Objective:
+        return objective_of(self.scene, self.network, size, tile, self.smallest)
+
+    def _start_picture(self) -> Picture | None:
+        """The picture the run starts from, if it is neither the photo nor white noise."""
+        match self.settings.start:
+            case "content" | "noise":
+                return None
+            case "style":
+                return self.scene.parts[0].strokes[0].picture
+            case file:
+                return images.read(file)
+
+    def _started_from(self, size: tuple[int, int]) -> Tensor:
+        """The start picture at a size."""
+        if self.start is None:
+            return self.scene.content_at(size).to(self.device)
+        return self.start.resized(*size).pixels.to(self.device)
+
+    def _start_at(self, size: tuple[int, int]) -> Tensor:
+        if self.settings.start != "noise":
+            return self._started_from(size)
+        generator = torch.Generator().manual_seed(self.settings.seed)
+        noise = torch.randn(1, 3, size[1], size[0], generator=generator)
+        return (NOISE_MEAN + NOISE_DEVIATION * noise).clamp(0, 1).to(self.device)
+
+    def _pixels(self) -> Tensor:
+        assert self.minimiser is not None
+        return self.minimiser.pixels.detach()
+
+    def _begin(self, size: tuple[int, int]) -> Tensor:
+        """What a scale starts from: the start picture, or what the last scale left."""
+        if self.minimiser is None:
+            return self._start_at(size)
+        return self._carried(self._pixels(), size)
+
+    def _carried(self, pixels: Tensor, size: tuple[int, int]) -> Tensor:
+        seamless = self.settings.seamless
+        if self.settings.start == "noise":  # it has no detail worth carrying
+            return enlarged(pixels, size[1], size[0], seamless)
+        here = pixels.shape[-1], pixels.shape[-2]
+        return carry_up(pixels, self._started_from(here), self._started_from(size), seamless)
+
+    def _fingerprints(self) -> dict[str, str]:
+        """SHA-256 of the pixels of all that is read, shortened to 16 digits."""
+        found = self.scene.fingerprints()
+        if self.start is not None:
+            found["start"] = fingerprint(self.start)
+        return found
+
+
+def _painted_by(settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings that decide what is painted, not where."""
+    elsewhere = ("device", "tile", "memory_limit", "original_size", "preset")
+    return {name: value for name, value in settings.items() if name not in elsewhere}
+
+
+def _difference(its: Any, mine: Any) -> str:
+    """What a checkpoint has where this run has something else, in a few words."""
+    if not isinstance(its, dict):
+        return str(its)
+    return ", ".join(f"{k} {v}" for k, v in its.items() if mine.get(k) != v)

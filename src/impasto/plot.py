@@ -1,0 +1,65 @@
+"""The losses of a run as a figure."""
+
+import io
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from impasto import images
+from impasto.errors import PictureError, SettingError
+from impasto.painter import Record
+
+SUFFIXES = (".png", ".pdf", ".svg", ".jpg")
+COLOURS = {"content": "C0", "style": "C1", "structure": "C2", "tv": "C3", "total": "black"}
+
+
+def check(path: Path, force: bool) -> None:
+    """SettingError or PictureError if a figure cannot be written there."""
+    if path.suffix.lower() not in SUFFIXES:
+        raise SettingError(f"cannot plot to {path.name!r}: end its name in {', '.join(SUFFIXES)}")
+    if not path.absolute().parent.is_dir():
+        raise PictureError(f"there is no folder {path.absolute().parent}: make it first")
+    if path.exists() and not force:
+        raise PictureError(f"{path} exists: name another, or overwrite with --force")
+    figures()
+
+
+def figures() -> Any:
+    """Matplotlib's Figure, which needs no window. SettingError where it is not installed."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise SettingError("figures need a library more: pip install 'impasto[plot]'") from None
+    return Figure
+
+
+def losses(history: Sequence[Record], title: str) -> Any:
+    """A figure of every loss term over the steps, on a logarithmic axis, scales marked."""
+    figure = figures()(figsize=(8, 4.5), layout="constrained")
+    axes = figure.add_subplot()
+    numbers = [record["step"] for record in history]
+    for name in (name for name in COLOURS if name in history[0]):
+        values = [max(float(record[name]), 1e-12) for record in history]
+        axes.semilogy(numbers, values, label=name, color=COLOURS[name],
+                      linewidth=2 if name == "total" else 1.2)  # fmt: skip
+    top = axes.get_ylim()[1]
+    axes.text(numbers[0], top, f" {history[0]['size']} px", va="bottom", fontsize=9)
+    for before, after in pairwise(history):
+        if after["size"] != before["size"]:
+            axes.axvline(after["step"] - 0.5, color="grey", linewidth=0.8, linestyle=":")
+            axes.text(after["step"], top, f"{after['size']} px", va="bottom", fontsize=9)
+    axes.set(xlabel="step", ylabel="loss (weighted)")
+    axes.set_title(title, pad=18)
+    axes.legend(frameon=False)
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def write(figure: Any, path: Path) -> None:
+    """Write a figure by its suffix, whole or not at all."""
+    buffer = io.BytesIO()
+    metadata = {"CreationDate": None} if path.suffix == ".pdf" else None
+    figure.savefig(buffer, format=path.suffix.lower().removeprefix("."), dpi=150,
+                   metadata=metadata)  # fmt: skip
+    images.write_bytes(buffer.getvalue(), path)

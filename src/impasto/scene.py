@@ -1,0 +1,327 @@
+"""What is painted with what: the photo, its regions, and the paintings each of them takes.
+
+Everything a run reads is settled here, once: several styles and their shares, crops and turns of a
+painting, masks, transparency, and whose colours are kept. The engine asks for it size by size.
+"""
+
+import hashlib
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from impasto import images, masks, paintings, recolour
+from impasto.errors import PictureError, SettingError
+from impasto.images import Picture, Source
+from impasto.recolour import Recolouring
+from impasto.settings import Settings
+from impasto.strokes import Strokes, cropped, masked, turned
+from impasto.values import box_of, turn_of
+
+SMALL = 256  # px, long side of the pictures that recolourings are found on
+PROPORTIONS = 1.03  # how far a mask's may be from its picture's
+LEAST_AREA = 1e-3  # of the picture: less of a mask is as good as none
+
+AnyPicture = Source | Picture
+Style = AnyPicture | Sequence[AnyPicture]
+"""A painting, a folder of them, or several."""
+
+
+@dataclass(frozen=True, eq=False)
+class Region:
+    """A part of the photo that takes a style of its own.
+
+    mask: white belongs to the region, black does not, grey does in part; None: all that no other
+    region takes. strength: 0 ... 1, that of the settings if None. style_mask: white is the part of
+    the painting that the strokes are taken from.
+    """
+
+    style: Style
+    mask: AnyPicture | None = None
+    strength: float | None = None
+    style_mask: AnyPicture | None = None
+    name: str = "region"
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """A region with everything read: where it is, its paintings, its strength."""
+
+    areas: tuple[Float[Tensor, "1 1 _ _"], ...] | None
+    """Masks that add up; None for the rest."""
+    strokes: tuple[Strokes, ...]
+    strength: float
+    key: str
+    """The same for regions that are painted alike, whose masks then add up."""
+
+    @property
+    def hold(self) -> float:
+        """What its strength multiplies the content weight with."""
+        return (2 * (1 - self.strength)) ** 2
+
+
+class Scene:
+    """A photo with its regions. Raises ImpastoError for what cannot be read or does not fit."""
+
+    def __init__(
+        self,
+        content: AnyPicture,
+        style: Style | None,
+        settings: Settings,
+        mask: AnyPicture | None = None,
+        style_mask: AnyPicture | None = None,
+        regions: Sequence[Region] = (),
+    ) -> None:
+        self.settings = settings
+        self.inputs: dict[str, Picture] = {}
+        self.photo = self._read("content", content)
+        self.sources: dict[str, Any] = {"content": self.photo.origin}
+        asked = list(regions)
+        if style is None and style_mask is not None:
+            raise SettingError("there is a style mask, but no painting of its own for the rest")
+        if style is not None and not any(region.mask is None for region in asked):
+            asked.append(Region(style, None, None, style_mask, "rest"))
+        elif style is not None:
+            raise SettingError(
+                "there is a painting for the rest twice: name it once, as a region or by itself"
+            )
+        if not asked:
+            raise SettingError("there is no painting: name one, or regions with theirs")
+        self.mask = None if mask is None else self._mask("mask", mask, self.photo)
+        if mask is not None:
+            self.sources["mask"] = self.inputs["mask"].origin
+        self.sources["regions"] = []
+        self._find_colours(asked)
+        self.parts = _merged([self._part(region, style) for region in asked])
+
+    @property
+    def paintings(self) -> list[str]:
+        """The names of all paintings, in the order given."""
+        names = [picture.name for name, picture in self.inputs.items() if " painting" in name]
+        return list(dict.fromkeys(names))
+
+    def content_at(self, size: tuple[int, int]) -> Float[Tensor, "1 3 h w"]:
+        """The photo as it is painted over: at that width and height, recoloured if asked."""
+        return self.recolour(self._visible.resized(*size).pixels)
+
+    def areas(self, size: tuple[int, int]) -> list[Tensor | None]:
+        """Where each part is, 1 1 h w, together at most one; None for everywhere."""
+        if len(self.parts) == 1 and self.parts[0].areas is None and self.mask is None:
+            return [None]
+        limit = 1.0 if self.mask is None else masks.at(self.mask, size)
+        found = [
+            None if part.areas is None
+            else torch.stack([masks.at(mask, size) for mask in part.areas]).sum(0).clamp_max(1)
+            for part in self.parts
+        ]  # fmt: skip
+        taken = [area for area in found if area is not None]
+        total = torch.stack(taken).sum(0) if taken else torch.zeros(1, 1, size[1], size[0])
+        crowd = total.clamp_min(1)
+        rest = (1 - total).clamp_min(0)
+        return [(rest if area is None else area / crowd) * limit for area in found]
+
+    def held(self, size: tuple[int, int]) -> Float[Tensor, "1 1 h w"] | None:
+        """What multiplies the content weight, place by place: each part's own, 1 where nothing is
+        painted. None: the only part's, everywhere."""
+        areas = [area for area in self.areas(size) if area is not None]
+        if not areas:
+            return None
+        holds = [area * part.hold for area, part in zip(areas, self.parts, strict=True)]
+        return torch.stack(holds).sum(0) + (1 - torch.stack(areas).sum(0)).clamp_min(0)
+
+    def painted(self, size: tuple[int, int]) -> Float[Tensor, "1 1 h w"] | None:
+        """Where the picture is painted and where it stays the photo; None: painted everywhere."""
+        if self.mask is None and any(part.areas is None for part in self.parts):
+            return None
+        areas = [area for area in self.areas(size) if area is not None]
+        return torch.stack(areas).sum(0).clamp(0, 1)
+
+    def visible(self, size: tuple[int, int]) -> Float[Tensor, "1 1 h w"] | None:
+        """The photo's alpha, if it has one: what is transparent weighs nothing."""
+        return None if self.photo.alpha is None else masks.at(self.photo.alpha, size)
+
+    def finish(self, pixels: Float[Tensor, "1 3 h w"]) -> Float[Tensor, "1 3 h w"]:
+        """What was painted, with the photo's chroma and the photo where nothing is painted."""
+        size = pixels.shape[-1], pixels.shape[-2]
+        photo = self.photo.resized(*size).pixels.to(pixels)
+        if self.settings.keep_colors == "luminance":
+            pixels = recolour.with_chroma_of(pixels, photo, self.settings.color_amount)
+        painted = self.painted(size)
+        if painted is None:
+            return pixels
+        return torch.lerp(photo, pixels, painted.to(pixels))
+
+    def fingerprints(self) -> dict[str, str]:
+        """SHA-256 of the pixels of all that is read, shortened to 16 digits."""
+        return {name: fingerprint(picture) for name, picture in self.inputs.items()}
+
+    @cached_property
+    def _visible(self) -> Picture:
+        """The photo, with the mean colour under what is transparent."""
+        photo = self.photo
+        if photo.alpha is None:
+            return photo
+        seen = (photo.pixels * photo.alpha).sum((2, 3), keepdim=True)
+        mean = seen / photo.alpha.sum().clamp_min(1e-6)
+        return replace(photo, pixels=torch.where(photo.alpha > 1e-3, photo.pixels, mean))
+
+    def _read(self, what: str, source: AnyPicture) -> Picture:
+        picture = paintings.picture(source)
+        self.inputs[what] = picture
+        return picture
+
+    def _mask(self, what: str, source: AnyPicture, of: Picture) -> Tensor:
+        """A mask of a picture. PictureError if it is black, or has other proportions."""
+        mask = masks.read(self._read(what, source))
+        width, height = self.inputs[what].size
+        if abs(math.log(width / height * of.size[1] / of.size[0])) > math.log(PROPORTIONS):
+            raise PictureError(
+                f"the {what} {self.inputs[what].name!r} is {width}x{height} px, but {of.name!r} is "
+                f"{of.size[0]}x{of.size[1]}: give both the same proportions"
+            )
+        if float(mask.mean()) < LEAST_AREA:
+            raise PictureError(
+                f"the {what} {self.inputs[what].name!r} is black: what is white in it is meant"
+            )
+        return mask
+
+    def _find_colours(self, regions: list[Region]) -> None:
+        """Settle how the photo is recoloured, and what the paintings are recoloured to."""
+        settings = self.settings
+        self.recolour: Recolouring = recolour.unchanged
+        self.palette: Tensor | None = None
+        if settings.keep_colors != "none" and settings.palette != "none":
+            raise SettingError(
+                f"keep_colors {settings.keep_colors} and palette {settings.palette} contradict "
+                "each other: choose one"
+            )
+        small = _small(self._visible)
+        if settings.keep_colors == "luminance":
+            self.recolour = recolour.desaturated(settings.color_amount)
+        elif settings.palette != "none":
+            if settings.palette == "style":
+                its = _small(paintings.pictures(_several(regions[-1].style)[0])[0])
+            else:
+                its = self.palette = _small(self._read("palette", settings.palette))
+            self.recolour = recolour.transferred(small, its, settings.color_amount)
+
+    def _recolouring(self, picture: Picture) -> Recolouring:
+        """How a painting is recoloured."""
+        settings, small, photo = self.settings, _small(picture), _small(self._visible)
+        amount = settings.color_amount
+        match settings.keep_colors:
+            case "luminance":
+                return recolour.lightness_matched(small, photo, amount)
+            case "match":
+                return recolour.matched(small, photo, settings.color_map, amount)
+            case "transfer":
+                return recolour.transferred(small, photo, amount)
+        if self.palette is not None:
+            return recolour.transferred(small, self.palette, amount)
+        return recolour.unchanged
+
+    def _part(self, region: Region, main: Style | None) -> Part:
+        """A region with everything read."""
+        name = region.name
+        settings = self.settings
+        strength = settings.strength if region.strength is None else region.strength
+        if not 0 <= strength <= 1:
+            raise SettingError(f"the strength of {name} is {strength}: it must be 0 to 1")
+        styles = _several(region.style)
+        is_main = region.style is main
+        shares = _for_each(settings.style_weights or (1.0,), len(styles), "style_weights", is_main)
+        scales = _for_each(settings.style_scale, len(styles), "style_scale", is_main)
+        crops = _for_each(settings.style_crop or ("0:0:1:1",), len(styles), "style_crop", is_main)
+        if sum(shares) <= 0:
+            raise SettingError("style_weights are all 0: give one style a weight")
+        style_mask = None
+        strokes: list[Strokes] = []
+        for style, share, scale, crop in zip(styles, shares, scales, crops, strict=True):
+            found = paintings.pictures(style)
+            for picture in found:
+                self.inputs[f"{name} painting {len(self.inputs)}"] = picture
+                if region.style_mask is not None:
+                    style_mask = self._mask(f"{name} style mask", region.style_mask, picture)
+                each = share / sum(shares) / len(found) / len(settings.style_turn)
+                if each == 0:
+                    continue
+                recolouring = self._recolouring(picture)
+                chosen = cropped(masked(picture, style_mask), box_of(crop))
+                strokes += [
+                    Strokes(turned(chosen, *turn_of(turn)), each, scale, recolouring)
+                    for turn in settings.style_turn
+                ]  # fmt: skip
+        areas = (
+            None if region.mask is None else (self._mask(f"{name} mask", region.mask, self.photo),)
+        )
+        self.sources["regions"].append(
+            {
+                "name": name,
+                "style": [_origin(style) for style in styles],
+                "mask": self.inputs[f"{name} mask"].origin if areas else None,
+                "strength": region.strength,
+                "style_mask": (
+                    None if style_mask is None else self.inputs[f"{name} style mask"].origin
+                ),
+            }
+        )
+        prints = [(fingerprint(s.picture), s.share, s.scale) for s in strokes]
+        return Part(areas, tuple(strokes), strength, f"{prints} {strength}")
+
+
+def _merged(parts: list[Part]) -> tuple[Part, ...]:
+    """Parts that are painted alike as one: their moments add up, and so do their masks."""
+    found: dict[str, Part] = {}
+    for part in parts:
+        if part.key not in found:
+            found[part.key] = part
+            continue
+        first = found[part.key]
+        if first.areas is None or part.areas is None:
+            found[part.key] = replace(first, areas=None)
+        else:
+            found[part.key] = replace(first, areas=first.areas + part.areas)
+    return tuple(found.values())
+
+
+def _several(style: Style) -> list[AnyPicture]:
+    return list(style) if isinstance(style, list | tuple) else [style]  # type: ignore[list-item]
+
+
+def _for_each(values: Sequence[Any], count: int, name: str, strict: bool) -> list[Any]:
+    """A value for each of so many styles; one value is for all of them."""
+    if len(values) == 1:
+        return list(values) * count
+    if len(values) == count:
+        return list(values)
+    if not strict:  # a region's own style: the list was meant for the others
+        return [values[0]] * count
+    raise SettingError(
+        f"{name} has {len(values)} values for {count} styles: give one for each, or one for all"
+    )
+
+
+def _origin(style: AnyPicture) -> str | None:
+    """Where a painting can be read again, if it came from a file."""
+    if isinstance(style, Picture):
+        return style.origin
+    return str(style) if isinstance(style, str | os.PathLike) else None
+
+
+def _small(picture: Picture) -> Float[Tensor, "1 3 h w"]:
+    """The picture at 256 px or less."""
+    return picture.resized(*images.fit(picture.size, min(SMALL, max(picture.size)))).pixels
+
+
+def fingerprint(picture: Picture) -> str:
+    """SHA-256 of a picture's pixels and alpha, shortened to 16 digits."""
+    digest = hashlib.sha256(picture.pixels.numpy().tobytes())
+    if picture.alpha is not None:
+        digest.update(picture.alpha.numpy().tobytes())
+    return digest.hexdigest()[:16]

@@ -1,0 +1,59 @@
+"""Run the commands of docs/gallery.md and put their pictures into docs/pictures/gallery.
+
+python tools/make_gallery.py [--only WORD]   WORD: of the outputs' names
+"""
+
+import argparse
+import re
+import shlex
+from pathlib import Path
+
+from PIL import Image
+
+from impasto.cli import main as impasto
+
+ROOT = Path(__file__).parents[1]
+PICTURES = ROOT / "docs" / "pictures" / "gallery"
+SIDE = 400  # px, of the pictures shown
+
+
+def commands(page: str) -> list[list[str]]:
+    """The words of every command of a page, without the first."""
+    blocks = re.findall(r"```sh\n(.*?)```", page, re.DOTALL)
+    lines = [line for block in blocks for line in block.splitlines()]
+    return [shlex.split(line)[1:] for line in lines if line.startswith("impasto ")]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--only", default="", help="commands with this word alone")
+    only: str = parser.parse_args().only
+    page = (ROOT / "docs" / "gallery.md").read_text("utf-8")
+    (ROOT / "out").mkdir(exist_ok=True)
+    for words in commands(page):
+        if only in " ".join(words):
+            writes = words[0] in ("stylize", "texture", "rerun")
+            assert impasto([*words, *(["--force"] if writes else [])]) == 0, words
+    PICTURES.mkdir(parents=True, exist_ok=True)
+    for name in re.findall(r"pictures/gallery/([^)]+)", page):
+        show(PICTURES / name)
+
+
+def show(target: Path) -> None:
+    """A small copy of what a command wrote."""
+    stem = target.stem
+    source = ROOT / "out" / ("sheet/sheet.png" if stem == "sheet" else f"{stem}.png")
+    if target.suffix == ".gif":
+        target.write_bytes((ROOT / "out" / target.name).read_bytes())
+        return
+    with Image.open(source) as image:
+        side = SIDE if stem not in ("sheet", "loss") else 2 * SIDE
+        image.thumbnail((side, side), Image.Resampling.LANCZOS)
+        if target.suffix == ".jpg":
+            image.convert("RGB").save(target, quality=88)
+        else:
+            image.save(target, optimize=True)
+
+
+if __name__ == "__main__":
+    main()
