@@ -102,7 +102,7 @@ def measure(size: int, **options: Any) -> dict[str, Any]:
         began = time.perf_counter()  # not before: the photo's features come first
         return evaluate(*arguments)
 
-    painter._evaluate_all = timed  # type: ignore[method-assign]
+    painter._evaluate_all = timed  # type: ignore[method-assign, assignment]
     for step in painter.paint():  # noqa: B007 - the last one is used
         times.append(time.perf_counter() - began)
         optimizer = painter.minimiser.optimizer if painter.minimiser else None

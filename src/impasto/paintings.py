@@ -75,9 +75,7 @@ def pictures(source: "Source | Picture") -> "list[Picture]":
         return [picture(source)]
     files = sorted(f for f in folder.iterdir() if f.suffix.lower() in SUFFIXES)
     if not files:
-        raise PictureError(
-            f"{folder} is a folder without pictures: name a picture, or a folder of some"
-        )
+        raise PictureError(f"{folder} is a folder without pictures: name one that has some")
     return [images.read(file) for file in files]
 
 
