@@ -67,8 +67,8 @@ def test_a_folder_is_one_style(photo: Path, tmp_path: Path) -> None:
         with Image.open(photo) as image:
             pixels = np.roll(np.asarray(image), shift, 1)
         Image.fromarray(pixels).save(tmp_path / f"{name}.png")
-    both = painted(photo, [tmp_path / "a.png", tmp_path / "b.png"], steps=1)
-    assert torch.equal(painted(photo, tmp_path, steps=1), both)
+    both = painted(photo, [tmp_path / "a.png", tmp_path / "b.png"], steps=1, size=96)
+    assert torch.equal(painted(photo, tmp_path, steps=1, size=96), both)
     (tmp_path / "empty").mkdir()
     with pytest.raises(PictureError, match="without pictures"):
         painted(photo, tmp_path / "empty")

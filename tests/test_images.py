@@ -3,6 +3,7 @@
 import io
 import os
 import struct
+import tracemalloc
 import zlib
 from pathlib import Path
 
@@ -287,3 +288,14 @@ def bomb(width: int, height: int) -> bytes:
 def test_decompression_bombs_are_refused_with_the_limit(size: tuple[int, int]) -> None:
     with pytest.raises(PictureError, match="178,956,970"):
         images.read(bomb(*size))
+
+
+def test_a_picture_is_encoded_in_little_memory() -> None:
+    """Its float32 values are not copied as a whole: 48 MB here, against 12 MB of bytes and PNG."""
+    picture = Picture(torch.rand(1, 3, 2000, 2000))
+    tracemalloc.start()
+    data = images.encode(picture, "JPEG")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(data) > 0
+    assert peak < 36e6

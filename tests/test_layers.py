@@ -29,7 +29,7 @@ def gradient_of(made: Tensor, x: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("padding", ["zero", "reflect", "replicate"])
+@pytest.mark.parametrize("padding", ["zero", "reflect", "replicate", "circular"])
 @pytest.mark.parametrize("rectify", [True, False])
 def test_convolution_and_its_gradient(
     padding: Padding, size: tuple[int, int], rectify: bool

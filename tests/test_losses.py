@@ -185,3 +185,29 @@ def test_style_derivative_of_the_paper() -> None:
     expected = torch.where(f > 0, (f.T @ difference).T / (n**2 * m**2), torch.zeros_like(f))
     assert before.grad is not None
     torch.testing.assert_close(before.grad[0].flatten(1), expected)
+
+
+def test_self_similarity_by_hand() -> None:
+    """e1, e2, -e1 against e1, e2, e3.
+
+    Cosine distances 1 (e1, e2), 2 (e1, -e1), 1 (e2, -e1), each column to a sum of one:
+    (0, 1/3, 2/3), (1/2, 0, 1/2), (2/3, 1/3, 0). Three orthogonal vectors: 0 and 1/2 twice in
+    each. Sums of the differences 1/3, 0, 1/3; their mean 2/9.
+    """
+    axes = torch.eye(3, dtype=torch.float64)
+    opposed = torch.stack([axes[0], axes[1], -axes[0]])
+    assert float(losses.self_similarity(opposed, axes)) == pytest.approx(2 / 9)
+    assert float(losses.self_similarity(5 * opposed, opposed)) == pytest.approx(0, abs=1e-12)
+
+
+def test_gradient_of_self_similarity() -> None:
+    generator = torch.Generator().manual_seed(0)
+    a, b = torch.randn(2, 6, 4, generator=generator, dtype=torch.float64)
+    assert torch.autograd.gradcheck(lambda x: losses.self_similarity(x, b), a.requires_grad_())
+
+
+def test_weights_of_the_squared_distance() -> None:
+    """Weights 2 and 0 on differences of 3 and 5, in two channels: 2 (9 + 9) = 36."""
+    a = torch.tensor([3.0, 5.0]).view(1, 1, 1, 2).expand(1, 2, 1, 2)
+    weight = torch.tensor([2.0, 0.0]).view(1, 1, 1, 2)
+    assert float(losses.squared_distance(a, torch.zeros_like(a), weight)) == 36

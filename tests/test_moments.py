@@ -137,3 +137,13 @@ def test_wide_statistics_of_bfloat16_features_are_exact_and_so_is_their_gradient
     gradient = moments.pull_back(features, None, exact.weight, slope, weights)
     assert gradient.dtype == torch.bfloat16
     torch.testing.assert_close(gradient.double(), expected, rtol=0.01, atol=1e-5)
+
+
+def test_nothing_and_nothing_is_nothing_and_adds_nothing() -> None:
+    """Two tiles outside a mask, and one inside."""
+    features = random_features(0)
+    nothing = moments.measure(features, torch.zeros(1, 1, 5, 7))
+    something = moments.measure(features)
+    both = nothing + nothing
+    assert float(both.mean.abs().max()) == 0
+    assert_same(both + something, something)

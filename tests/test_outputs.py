@@ -1,6 +1,7 @@
 """What a run leaves behind besides the picture: recipes, EXIF, films, figures, sheets."""
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -306,3 +307,47 @@ def test_bad_sheets_are_refused(
 
 def test_public_api_takes_regions() -> None:
     assert library.Region("poppies").strength is None
+
+
+# In the terminal
+
+
+def test_preview_shows_the_picture_after_each_scale(
+    impasto: Run, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from rich.console import Console
+
+    from impasto.cli import progress
+
+    shown: list[tuple[int, int]] = []
+
+    def show(image: Image.Image) -> str:
+        shown.append(image.size)
+        return "a picture"
+
+    monkeypatch.setattr(progress, "_terminal_image", lambda: show)
+    monkeypatch.setattr(Console, "is_terminal", property(lambda self: True))
+    words = ["--size", "48", "--coarsest", "24", "--scale-ratio", "2", "--steps", "2", "--preview"]
+    status, _, err = impasto("stylize", photo, "great-wave", "-o", tmp_path / "out.png", *words)
+    assert status == 0, err
+    assert shown == [(24, 16), (48, 32)]
+    assert "a picture" in err
+
+
+@pytest.mark.parametrize(
+    ("words", "library", "extra"),
+    [
+        (("--timelapse", "film.mp4"), "av", "impasto[video]"),
+        (("--plot", "loss.png"), "matplotlib.figure", "impasto[plot]"),
+    ],
+)
+def test_a_missing_library_is_named_before_painting(
+    impasto: Run, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    words: tuple[str, str], library: str, extra: str,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, library, None)
+    status, _, err = impasto("stylize", photo, "great-wave", "-o", "out.png", *words, *FAST)
+    assert status == 2
+    assert extra in err
+    assert list(tmp_path.iterdir()) == []

@@ -14,7 +14,7 @@ from impasto.cli import main as impasto
 
 ROOT = Path(__file__).parents[1]
 PICTURES = ROOT / "docs" / "pictures" / "gallery"
-SIDE = 400  # px, of the pictures shown
+SIDE, FILM_SIDE = 400, 200  # px, of the pictures shown
 
 
 def commands(page: str) -> list[list[str]]:
@@ -44,7 +44,7 @@ def show(target: Path) -> None:
     stem = target.stem
     source = ROOT / "out" / ("sheet/sheet.png" if stem == "sheet" else f"{stem}.png")
     if target.suffix == ".gif":
-        target.write_bytes((ROOT / "out" / target.name).read_bytes())
+        show_film(target)
         return
     with Image.open(source) as image:
         side = SIDE if stem not in ("sheet", "loss") else 2 * SIDE
@@ -53,6 +53,18 @@ def show(target: Path) -> None:
             image.convert("RGB").save(target, quality=88)
         else:
             image.save(target, optimize=True)
+
+
+def show_film(target: Path) -> None:
+    """Every third frame, smaller: the pages are to stay light."""
+    frames = []
+    with Image.open(ROOT / "out" / target.name) as film:
+        for number in range(0, getattr(film, "n_frames", 1), 3):
+            film.seek(number)
+            frame = film.convert("RGB")
+            frame.thumbnail((FILM_SIDE, FILM_SIDE))
+            frames.append(frame)
+    frames[0].save(target, save_all=True, append_images=frames[1:], duration=250, loop=0)
 
 
 if __name__ == "__main__":

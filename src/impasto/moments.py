@@ -43,9 +43,13 @@ class Moments:
         return (variance.clamp_min(0) + VARIANCE_FLOOR).sqrt()
 
     def __add__(self, other: "Moments") -> "Moments":
-        """The moments of both sets of positions together, each with its weight n."""
+        """The moments of both sets of positions together, each with its weight n.
+
+        Two sets that weigh nothing, such as tiles outside a mask, weigh nothing together.
+        """
         weight = self.weight + other.weight
-        a, b = self.weight / weight, other.weight / weight
+        share = _share(weight)
+        a, b = self.weight * share, other.weight * share
         return Moments(
             weight,
             a[:, None] * self.mean + b[:, None] * other.mean,

@@ -178,7 +178,7 @@ class Painter:
         photo = self.content
         full = photo.size if self.settings.original_size else target
         pixels = enlarged(pixels.clamp(0, 1), full[1], full[0], self.settings.seamless)
-        pixels = self.scene.finish(pixels).clamp(0, 1).cpu()
+        pixels = self.scene.finish(pixels).clamp_(0, 1).cpu()  # in place: a large one is a GB
         alpha = None if photo.alpha is None else photo.resized(*full).alpha
         return Picture(pixels, alpha, self.name, None, photo.exif)
 

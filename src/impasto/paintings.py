@@ -61,22 +61,18 @@ def picture(source: "Source | Picture") -> "Picture":
     return images.read(source)
 
 
-def pictures(source: "Source | Picture") -> "list[Picture]":
-    """The pictures that a style is: those of a folder, by name, or the one that `picture` reads.
+def sources(source: "Source | Picture") -> "list[Source | Picture]":
+    """What a style is made of: the pictures of a folder, by name, or the one thing it is.
 
     Raises PictureError for a folder without pictures.
     """
-    from impasto import images
-
-    folder = None
-    if isinstance(source, str | os.PathLike) and Path(source).is_dir():
-        folder = Path(source)
-    if folder is None:
-        return [picture(source)]
+    if not isinstance(source, str | os.PathLike) or not Path(source).is_dir():
+        return [source]
+    folder = Path(source)
     files = sorted(f for f in folder.iterdir() if f.suffix.lower() in SUFFIXES)
     if not files:
         raise PictureError(f"{folder} is a folder without pictures: name one that has some")
-    return [images.read(file) for file in files]
+    return list(files)
 
 
 def read(name: str) -> "Picture":

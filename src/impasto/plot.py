@@ -43,6 +43,7 @@ def losses(history: Sequence[Record], title: str) -> Any:
         values = [max(float(record[name]), 1e-12) for record in history]
         axes.semilogy(numbers, values, label=name, color=COLOURS[name],
                       linewidth=2 if name == "total" else 1.2)  # fmt: skip
+    _show_what_matters(axes, history)
     top = axes.get_ylim()[1]
     axes.text(numbers[0], top, f" {history[0]['size']} px", va="bottom", fontsize=9)
     for before, after in pairwise(history):
@@ -54,6 +55,14 @@ def losses(history: Sequence[Record], title: str) -> Any:
     axes.legend(frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
     return figure
+
+
+def _show_what_matters(axes: Any, history: Sequence[Record]) -> None:
+    """End the axis below the lowest loss; a start from the photo has a content loss of zero."""
+    later = history[1:] or history
+    values = [record[name] for record in later for name in COLOURS if record.get(name, 0) > 0]
+    if values:
+        axes.set_ylim(bottom=min(values) / 2)
 
 
 def write(figure: Any, path: Path) -> None:

@@ -19,8 +19,9 @@ ColorMap = Literal["symmetric", "cholesky", "pca"]
 Recolouring = Callable[[Tensor], Tensor]
 """Pixels b 3 h w in [0, 1] to the same."""
 
-LEAST_VARIANCE = 1e-5  # added to the covariance of colours: a grey picture has none in two axes
+LEAST_VARIANCE = 1e-6  # added to the covariance of colours: a grey picture has none in two axes
 ROUNDS, QUANTILES = 24, 512  # of the transfer of a distribution
+STRIP = 128  # rows
 HALVINGS = 10  # of the search for a lightness that a screen has
 CHROMA_ERROR = 0.004  # in OKLab, of a colour that a screen has
 
@@ -146,6 +147,18 @@ def with_chroma_of(
         low, high = torch.where(shown, share, low), torch.where(shown, high, share)
     lightness = safe + low * (wanted - safe)
     return colour.from_oklab(torch.cat([lightness, chroma], 1)).clamp(0, 1)
+
+
+def by_rows(
+    way: Callable[..., Tensor], *images: Float[Tensor, "1 3 h w"]
+) -> Float[Tensor, "1 3 h w"]:
+    """What a function of single pixels makes of images, some rows at a time: it may take ten times
+    a picture's memory on its way."""
+    found = torch.empty_like(images[0])
+    for top in range(0, found.shape[2], STRIP):
+        rows = slice(top, top + STRIP)
+        found[:, :, rows] = way(*(image[:, :, rows] for image in images))
+    return found
 
 
 def _shown(lightness: Tensor, chroma: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import torch
@@ -98,7 +98,7 @@ class Scene:
             self.sources["mask"] = self.inputs["mask"].origin
         self.sources["regions"] = []
         self._find_colours(asked)
-        self.parts = _merged([self._part(region, style) for region in asked])
+        self.parts = _merged([self._part(region, style) for region in _named(asked)])
 
     @property
     def paintings(self) -> list[str]:
@@ -108,7 +108,10 @@ class Scene:
 
     def content_at(self, size: tuple[int, int]) -> Float[Tensor, "1 3 h w"]:
         """The photo as it is painted over: at that width and height, recoloured if asked."""
-        return self.recolour(self._visible.resized(*size).pixels)
+        pixels = self._visible.resized(*size).pixels
+        if self.recolour is recolour.unchanged:
+            return pixels
+        return recolour.by_rows(self.recolour, pixels)
 
     def areas(self, size: tuple[int, int]) -> list[Tensor | None]:
         """Where each part is, 1 1 h w, together at most one; None for everywhere."""
@@ -149,10 +152,13 @@ class Scene:
     def finish(self, pixels: Float[Tensor, "1 3 h w"]) -> Float[Tensor, "1 3 h w"]:
         """What was painted, with the photo's chroma and the photo where nothing is painted."""
         size = pixels.shape[-1], pixels.shape[-2]
+        luminance, painted = self.settings.keep_colors == "luminance", self.painted(size)
+        if not luminance and painted is None:
+            return pixels
         photo = self.photo.resized(*size).pixels.to(pixels)
-        if self.settings.keep_colors == "luminance":
-            pixels = recolour.with_chroma_of(pixels, photo, self.settings.color_amount)
-        painted = self.painted(size)
+        if luminance:
+            way = partial(recolour.with_chroma_of, amount=self.settings.color_amount)
+            pixels = recolour.by_rows(way, pixels, photo)
         if painted is None:
             return pixels
         return torch.lerp(photo, pixels, painted.to(pixels))
@@ -191,6 +197,17 @@ class Scene:
             )
         return mask
 
+    def _enough_of(
+        self, picture: Picture, scale: float, box: tuple[float, float, float, float]
+    ) -> Picture:
+        """A painting no larger than the largest scale needs it."""
+        part = max(box[2] - box[0], box[3] - box[1])
+        side = math.ceil(self.settings.size * scale / part)
+        if max(picture.size) <= side:
+            return picture
+        small = picture.resized(*images.fit(picture.size, side))
+        return replace(small, origin=picture.origin)
+
     def _find_colours(self, regions: list[Region]) -> None:
         """Settle how the photo is recoloured, and what the paintings are recoloured to."""
         settings = self.settings
@@ -206,7 +223,9 @@ class Scene:
             self.recolour = recolour.desaturated(settings.color_amount)
         elif settings.palette != "none":
             if settings.palette == "style":
-                its = _small(paintings.pictures(_several(regions[-1].style)[0])[0])
+                its = _small(
+                    paintings.picture(paintings.sources(_several(regions[-1].style)[0])[0])
+                )
             else:
                 its = self.palette = _small(self._read("palette", settings.palette))
             self.recolour = recolour.transferred(small, its, settings.color_amount)
@@ -228,51 +247,69 @@ class Scene:
 
     def _part(self, region: Region, main: Style | None) -> Part:
         """A region with everything read."""
-        name = region.name
-        settings = self.settings
-        strength = settings.strength if region.strength is None else region.strength
+        name, strength = region.name, region.strength
+        strength = self.settings.strength if strength is None else strength
         if not 0 <= strength <= 1:
             raise SettingError(f"the strength of {name} is {strength}: it must be 0 to 1")
-        styles = _several(region.style)
-        is_main = region.style is main
+        strokes = self._strokes(region, region.style is main)
+        areas = None
+        if region.mask is not None:
+            areas = (self._mask(f"{name} mask", region.mask, self.photo),)
+
+        def origin(what: str) -> str | None:
+            picture = self.inputs.get(f"{name} {what}")
+            return None if picture is None else picture.origin
+
+        self.sources["regions"].append(
+            {
+                "name": name,
+                "style": [_origin(style) for style in _several(region.style)],
+                "mask": origin("mask"),
+                "strength": region.strength,
+                "style_mask": origin("style mask"),
+            }
+        )
+        prints = [(fingerprint(s.picture), s.share, s.scale) for s in strokes]
+        return Part(areas, strokes, strength, f"{prints} {strength}")
+
+    def _strokes(self, region: Region, is_main: bool) -> tuple[Strokes, ...]:
+        """The paintings of a region, each as it takes them."""
+        name, settings, styles = region.name, self.settings, _several(region.style)
         shares = _for_each(settings.style_weights or (1.0,), len(styles), "style_weights", is_main)
         scales = _for_each(settings.style_scale, len(styles), "style_scale", is_main)
         crops = _for_each(settings.style_crop or ("0:0:1:1",), len(styles), "style_crop", is_main)
         if sum(shares) <= 0:
             raise SettingError("style_weights are all 0: give one style a weight")
-        style_mask = None
         strokes: list[Strokes] = []
         for style, share, scale, crop in zip(styles, shares, scales, crops, strict=True):
-            found = paintings.pictures(style)
-            for picture in found:
+            found = paintings.sources(style)
+            for source in found:
+                picture = paintings.picture(source)
+                if len(found) > 1:  # a folder may hold more than memory does
+                    picture = self._enough_of(picture, scale, box_of(crop))
                 self.inputs[f"{name} painting {len(self.inputs)}"] = picture
+                mask = None
                 if region.style_mask is not None:
-                    style_mask = self._mask(f"{name} style mask", region.style_mask, picture)
+                    mask = self._mask(f"{name} style mask", region.style_mask, picture)
                 each = share / sum(shares) / len(found) / len(settings.style_turn)
                 if each == 0:
                     continue
                 recolouring = self._recolouring(picture)
-                chosen = cropped(masked(picture, style_mask), box_of(crop))
+                chosen = cropped(masked(picture, mask), box_of(crop))
                 strokes += [
                     Strokes(turned(chosen, *turn_of(turn)), each, scale, recolouring)
                     for turn in settings.style_turn
-                ]  # fmt: skip
-        areas = (
-            None if region.mask is None else (self._mask(f"{name} mask", region.mask, self.photo),)
-        )
-        self.sources["regions"].append(
-            {
-                "name": name,
-                "style": [_origin(style) for style in styles],
-                "mask": self.inputs[f"{name} mask"].origin if areas else None,
-                "strength": region.strength,
-                "style_mask": (
-                    None if style_mask is None else self.inputs[f"{name} style mask"].origin
-                ),
-            }
-        )
-        prints = [(fingerprint(s.picture), s.share, s.scale) for s in strokes]
-        return Part(areas, tuple(strokes), strength, f"{prints} {strength}")
+                ]
+        return tuple(strokes)
+
+
+def _named(regions: list[Region]) -> list[Region]:
+    """The regions, those of the same name numbered."""
+    names = [region.name for region in regions]
+    return [
+        replace(region, name=f"{region.name} {number}") if names.count(region.name) > 1 else region
+        for number, region in enumerate(regions, 1)
+    ]
 
 
 def _merged(parts: list[Part]) -> tuple[Part, ...]:

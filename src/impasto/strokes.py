@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from impasto import images, masks
 from impasto.errors import SettingError
 from impasto.images import Picture
-from impasto.recolour import Recolouring
+from impasto.recolour import Recolouring, by_rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +38,7 @@ class Strokes:
             width, height = images.fit(picture.size, -(-side * least // min(width, height)))
             width, height = max(width, least), max(height, least)
         small = picture.resized(width, height)
-        return self.recolour(small.pixels), small.alpha
+        return by_rows(self.recolour, small.pixels), small.alpha
 
 
 def masked(picture: Picture, mask: Tensor | None) -> Picture:

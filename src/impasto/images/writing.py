@@ -9,7 +9,7 @@ import tempfile
 import zlib
 from functools import cache
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -35,6 +35,7 @@ SAVE_OPTIONS: dict[str, dict[str, Any]] = {
 }
 EXIF_ORIENTATION = 0x0112
 RECIPE_KEY = "impasto"  # the PNG text entry that holds how a picture was made
+STRIP = 256  # rows
 TIFF_RECIPE = 65000  # a private tag, of text
 USER_COMMENT, ASCII = 0x9286, b"ASCII\0\0\0"  # EXIF 2.32, section 4.6.5
 DROPPED = {
@@ -201,11 +202,19 @@ def srgb_profile() -> bytes:
 
 
 def _to_array(picture: Picture, maximum: int, dtype: Any) -> NDArray[Any]:
-    values = picture.pixels
-    if picture.alpha is not None:
-        values = torch.cat([values, picture.alpha.to(values)], 1)
-    scaled = values[0].detach().float().cpu().clamp(0, 1).permute(1, 2, 0).numpy() * maximum
-    return cast(NDArray[Any], np.rint(scaled).astype(dtype))
+    """The values h w c as whole numbers, a strip of rows at a time: a large picture's second
+    copy in float32 would be the peak of memory."""
+    channels = picture.pixels.shape[1] + (picture.alpha is not None)
+    width, height = picture.size
+    found = np.empty((height, width, channels), dtype)
+    for top in range(0, height, STRIP):
+        rows = slice(top, top + STRIP)
+        values = picture.pixels[..., rows, :].detach().float().cpu()
+        if picture.alpha is not None:
+            values = torch.cat([values, picture.alpha[..., rows, :].to(values)], 1)
+        strip = values[0].clamp(0, 1).permute(1, 2, 0).numpy() * maximum
+        found[rows] = np.rint(strip)
+    return found
 
 
 def _encode_png16(picture: Picture, recipe: str | None, notes: bytes) -> bytes:
