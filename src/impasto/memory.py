@@ -16,7 +16,7 @@ that the C library's heap leaves between them; measured by `benchmarks.scaling`.
 LEAN_BYTES = {torch.bfloat16: 700, torch.float16: 700, torch.float32: 1350}
 """The same where each buffer goes back to the system when it is freed: half, for a third more
 time (see `device.keep_large_buffers`)."""
-LEAN_TIME = 1.3  # of a step, for the same reason
+LEAN_TIME = 1.4  # of a step, for the same reason
 TARGET_VALUES = 8  # values of relu4_2 per pixel: 512 channels at a stride of 8
 SMALLEST_TILE, LARGEST_TILE = 128, 2048  # px; margins eat smaller ones, larger ones gain nothing
 GOOD_TILE = 384  # px; L-BFGS gives up part of its history before tiles get smaller
