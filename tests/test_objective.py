@@ -3,7 +3,8 @@
 import torch
 
 from impasto import losses, moments, vgg
-from impasto.objective import Objective, Target, Weights, style_moments
+from impasto.measuring import style_moments
+from impasto.objective import Objective, Target, Weights
 
 STYLE_LAYERS = (("relu1_1", 0.25), ("relu2_1", 0.75))
 

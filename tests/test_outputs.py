@@ -288,6 +288,13 @@ def test_a_sheet_over_two_settings(impasto: Run, photo: Path, tmp_path: Path) ->
     assert {name for name in times if times[name] != again[name]} == {names[0], "sheet.png"}
 
 
+def test_two_styles_of_one_name_are_two_pictures(tmp_path: Path) -> None:
+    from impasto.studies import cells
+
+    found = cells(["a/wave.jpg", "b/wave.jpg"], {"size": [32]}, tmp_path)
+    assert len({cell.path for cell in found}) == 2
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from impasto import tiles, vgg
-from impasto.objective import Objective, Target, Weights, features_of, statistics_for, style_moments
+from impasto.measuring import features_of, statistics_for, style_moments
+from impasto.objective import Objective, Target, Weights
 
 STYLE = tuple((f"relu{i}_1", 0.2) for i in range(1, 6))
 CONTENT = (("relu4_2", 1.0),)

@@ -105,9 +105,4 @@ def steps(
     later, and leaves the pictures before it valid.
     """
     chosen = settings_for(**changes) if settings is None else changed(settings, **changes)
-    return painted(Scene(content, style, chosen, mask, style_mask, regions), resume)
-
-
-def painted(scene: Scene, resume: str | os.PathLike[str] | None = None) -> Iterator[Step]:
-    """The steps of painting a scene."""
-    return Painter(scene, resume).paint()
+    return Painter(Scene(content, style, chosen, mask, style_mask, regions), resume).paint()

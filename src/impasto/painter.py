@@ -371,7 +371,7 @@ class Painter:
 
     def _fingerprints(self) -> dict[str, str]:
         """SHA-256 of the pixels of all that is read, shortened to 16 digits."""
-        found = self.scene.fingerprints()
+        found = dict(self.scene.fingerprints)
         if self.start is not None:
             found["start"] = fingerprint(self.start)
         return found

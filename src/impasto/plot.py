@@ -7,21 +7,17 @@ from pathlib import Path
 from typing import Any
 
 from impasto import images
-from impasto.errors import PictureError, SettingError
+from impasto.errors import SettingError
 from impasto.painter import Record
 
 SUFFIXES = (".png", ".pdf", ".svg", ".jpg")
 COLOURS = {"content": "C0", "style": "C1", "structure": "C2", "tv": "C3", "total": "black"}
 
 
-def check(path: Path, force: bool) -> None:
-    """SettingError or PictureError if a figure cannot be written there."""
+def check(path: Path) -> None:
+    """SettingError for a suffix that figures have not, or where their library is missing."""
     if path.suffix.lower() not in SUFFIXES:
         raise SettingError(f"cannot plot to {path.name!r}: end its name in {', '.join(SUFFIXES)}")
-    if not path.absolute().parent.is_dir():
-        raise PictureError(f"there is no folder {path.absolute().parent}: make it first")
-    if path.exists() and not force:
-        raise PictureError(f"{path} exists: name another, or overwrite with --force")
     figures()
 
 

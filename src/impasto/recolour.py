@@ -142,10 +142,10 @@ def with_chroma_of(
     chroma = own[:, 1:]
     low, high = torch.zeros_like(wanted), torch.ones_like(wanted)
     for _ in range(HALVINGS):
-        share = torch.where(_shown(wanted, chroma), high, (low + high) / 2)
+        share = (low + high) / 2
         shown = _shown(safe + share * (wanted - safe), chroma)
         low, high = torch.where(shown, share, low), torch.where(shown, high, share)
-    lightness = safe + low * (wanted - safe)
+    lightness = torch.where(_shown(wanted, chroma), wanted, safe + low * (wanted - safe))
     return colour.from_oklab(torch.cat([lightness, chroma], 1)).clamp(0, 1)
 
 

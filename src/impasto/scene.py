@@ -163,6 +163,7 @@ class Scene:
             return pixels
         return torch.lerp(photo, pixels, painted.to(pixels))
 
+    @cached_property
     def fingerprints(self) -> dict[str, str]:
         """SHA-256 of the pixels of all that is read, shortened to 16 digits."""
         return {name: fingerprint(picture) for name, picture in self.inputs.items()}

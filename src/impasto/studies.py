@@ -14,6 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 from impasto import images, paint
 from impasto.errors import PictureError, SettingError
 from impasto.images import Picture
+from impasto.painter import Painter
 from impasto.scene import Scene
 from impasto.settings import Settings, settings_for
 
@@ -76,7 +77,7 @@ def cells(
             f"that is {len(rows.values) * len(columns.values)} pictures: {MOST_CELLS} at most"
         )
     fixed: dict[str, Any] = USUAL | {name: values[0] for name, values in options.items() if values}
-    found = []
+    found: list[Cell] = []
     for row, first in enumerate(rows.values):
         for column, second in enumerate(columns.values):
             changes: dict[str, Any] = {
@@ -87,6 +88,8 @@ def cells(
             settings = settings_for(**fixed | changes)
             words = [Path(style).stem, *(f"{name}={value}" for name, value in changes.items())]
             name = "-".join(words).replace("/", "_").replace(":", "_")
+            if any(cell.path.stem == name for cell in found):  # two styles of one name
+                name += f"-{row + 1}-{column + 1}"
             found.append(Cell(row, column, style, settings, folder / f"{name}.png"))
     return found
 
@@ -100,9 +103,9 @@ def painted(photo: Picture, cell: Cell) -> Picture:
         except PictureError:
             recipe = {}
         same = recipe.get("settings") == cell.settings.as_dict()
-        if same and recipe.get("inputs") == scene.fingerprints():
+        if same and recipe.get("inputs") == scene.fingerprints:
             return images.read(cell.path)
-    *_, last = paint.painted(scene)
+    *_, last = Painter(scene).paint()
     result = paint.result(last)
     result.save(cell.path)
     return result.picture

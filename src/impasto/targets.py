@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 
 from impasto import masks
+from impasto.measuring import statistics_for, style_moments
 from impasto.moments import Moments, mix
-from impasto.objective import Objective, Target, Weights, statistics_for, style_moments
+from impasto.objective import Objective, Target, Weights
 from impasto.scene import Part, Scene
 from impasto.vgg import VGG
 

@@ -17,7 +17,7 @@ from PIL import Image
 from torch import Tensor
 
 from impasto import colour, images
-from impasto.errors import PictureError, SettingError
+from impasto.errors import SettingError
 from impasto.images import Picture
 
 SUFFIXES = (".mp4", ".gif")
@@ -124,14 +124,6 @@ class Timelapse:
 def distance(a: Tensor, b: Tensor) -> float:
     """How far apart two pictures look: the mean distance of their colours, OKLab times 100."""
     return 100 * float((a - b).square().sum(1).sqrt().mean())
-
-
-def check(path: Path, force: bool) -> None:
-    """PictureError if a film cannot be written there."""
-    if not path.absolute().parent.is_dir():
-        raise PictureError(f"there is no folder {path.absolute().parent}: make it first")
-    if path.exists() and not force:
-        raise PictureError(f"{path} exists: name another, or overwrite with --force")
 
 
 def _av() -> Any:

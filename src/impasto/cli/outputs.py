@@ -110,9 +110,10 @@ def plan(
         raise SettingError(f"--checkpoint-every is {asked.checkpoint_every:g}: it must be above 0")
     if asked.timelapse is not None:
         timelapse.Timelapse(asked.timelapse)
-        timelapse.check(asked.timelapse, asked.force)
+        _check_place(asked.timelapse, asked.force)
     if asked.plot is not None:
-        plot.check(asked.plot, asked.force)
+        plot.check(asked.plot)
+        _check_place(asked.plot, asked.force)
     others = [*inputs, str(target), str(asked.timelapse), str(asked.plot)]
     _check_checkpoint(asked.checkpoint, resume, others, asked.force)
     kind = images.check_output(target, asked.bits) if target else "PNG"
@@ -252,14 +253,26 @@ def _target(asked: Outputs, default: Path | None, inputs: Sequence[str]) -> Path
     return target
 
 
+def _check_place(path: Path, force: bool) -> None:
+    """PictureError if a file cannot be written there."""
+    _check_folder(path)
+    if path.exists() and not force:
+        raise PictureError(f"{path} exists: name another, or overwrite with --force")
+
+
+def _check_folder(path: Path) -> None:
+    """PictureError if the folder of a file is not there."""
+    if not path.absolute().parent.is_dir():
+        raise PictureError(f"there is no folder {path.absolute().parent}: make it first")
+
+
 def _check_checkpoint(
     checkpoint: Path | None, resume: Path | None, others: Iterable[str], force: bool
 ) -> None:
     """PictureError if writing the checkpoint would destroy something, or cannot be done."""
     if checkpoint is None:
         return
-    if not checkpoint.absolute().parent.is_dir():
-        raise PictureError(f"there is no folder {checkpoint.absolute().parent}: make it first")
+    _check_folder(checkpoint)
     if not checkpoint.exists():
         return
     for other in others:
