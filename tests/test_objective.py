@@ -53,6 +53,21 @@ def test_gradient_is_that_of_the_total(network: vgg.VGG, astronaut: torch.Tensor
     torch.testing.assert_close((gradient * direction).sum(), slope, rtol=1e-4, atol=0)
 
 
+def test_a_limited_objective_is_that_of_its_layers(
+    network: vgg.VGG, astronaut: torch.Tensor
+) -> None:
+    image, whole = astronaut.roll(3, -1), objective(network, astronaut, Weights(2.0, 3.0, 5.0))
+    style = {"relu1_1": whole.targets[0].moments["relu1_1"]}
+    alone = Objective(
+        network, astronaut, [Target(style)], Weights(0.0, 3.0, 5.0), (), (("relu1_1", 0.25),)
+    )
+    found, gradient = whole.limited(["relu1_1", "relu3_1"]).evaluate(image)
+    wanted, its = alone.evaluate(image)
+    assert found == wanted
+    assert torch.equal(gradient, its)
+    assert "relu2_2" in whole.factors  # the whole one is as it was
+
+
 def test_content_alone_is_zero_at_the_photo(network: vgg.VGG, astronaut: torch.Tensor) -> None:
     terms, gradient = objective(network, astronaut, Weights(1.0, 0.0)).evaluate(astronaut)
     assert terms["total"] == 0

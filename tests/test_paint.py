@@ -12,13 +12,14 @@ import torch
 from PIL import Image
 
 import impasto
-from impasto import images, memory, paint, paintings, scales
+from impasto import images, memory, paint, painter, paintings, scales
 from impasto.errors import DivergedError, PictureError, SettingError
 from impasto.settings import settings_for
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 SMALL: dict[str, Any] = {
-    "size": 64, "coarsest": 32, "scale_ratio": 2, "steps": (4, 3), "precision": "float32",
+    "size": 64, "coarsest": 32, "scale_ratio": 2, "steps": (4, 3), "detail_steps": 2,
+    "precision": "float32",
 }  # fmt: skip
 
 
@@ -36,8 +37,9 @@ def test_a_picture_is_painted(result: impasto.Result, photo: Path) -> None:
     assert result.image.size == (64, 43)
     original = images.read(photo).resized(64, 43)
     assert (result.picture.pixels - original.pixels).abs().mean() > 0.02
-    assert [entry["size"] for entry in result.history] == [32] * 4 + [64] * 3
-    assert result.history[-1]["total"] < result.history[4]["total"]
+    assert [entry["size"] for entry in result.history] == [32] * 4 + [64] * 5
+    assert ["detail" in entry for entry in result.history] == [False] * 4 + [True] * 2 + [False] * 3
+    assert result.history[-1]["total"] < result.history[6]["total"]
     assert result.seconds > 0
 
 
@@ -89,19 +91,21 @@ def test_the_stream_of_steps(photo: Path) -> None:
     found = []
     for step in impasto.steps(photo, "great-wave", **SMALL):
         found.append((step.step, step.scale, step.size, step.work))
-        assert step.steps == 7
+        assert step.steps == 9
         assert step.scales == 2
-        assert set(step.losses) == {"content", "style", "total"}
+        detail = step.step in (5, 6)
+        assert set(step.losses) == ({"detail"} if detail else {"content", "style"}) | {"total"}
         assert step.picture().size == (64, 43)
         assert step.picture(full_size=False).size == step.size
-    assert [entry[0] for entry in found] == [1, 2, 3, 4, 5, 6, 7]
-    assert [entry[1] for entry in found] == [1, 1, 1, 1, 2, 2, 2]
+    assert [entry[0] for entry in found] == [1, 2, 3, 4, 5, 6, 7, 8, 9]
+    assert [entry[1] for entry in found] == [1, 1, 1, 1, 2, 2, 2, 2, 2]
     assert found[0][2] == (32, 21)
     work = [entry[3] for entry in found]
     assert work == sorted(work)
     assert work[-1] == pytest.approx(1)
-    # by hand: 4 steps of 32x21 against 3 of 64x43
-    assert work[3] == pytest.approx(4 * 32 * 21 / (4 * 32 * 21 + 3 * 64 * 43))
+    # by hand: 4 steps of 32x21 against 3 of 64x43 and 2 for detail there
+    fine = (3 + 2 * painter.DETAIL_COST) * 64 * 43
+    assert work[3] == pytest.approx(4 * 32 * 21 / (4 * 32 * 21 + fine))
 
 
 def test_a_picture_taken_on_the_way_does_not_change_later(photo: Path) -> None:
@@ -162,6 +166,61 @@ def test_carry_up_of_nothing_painted_is_the_fine_photo() -> None:
     torch.testing.assert_close(scales.carry_up(coarse, coarse, fine), fine)
     # a uniform change of the coarse picture is that same change of the fine one
     torch.testing.assert_close(scales.carry_up(coarse + 0.1, coarse, fine), fine + 0.1)
+
+
+def test_steps_for_detail_bring_a_scale_forward(photo: Path) -> None:
+    """Their loss is the style's in the shallow layers; the whole objective begins lower for it."""
+    changes: dict[str, Any] = {"size": 128, "coarsest": 64, "steps": (10, 2)}
+    without, with_them = (painted(photo, **changes, detail_steps=n).history for n in (0, 6))
+    details = [entry for entry in with_them if "detail" in entry]
+    assert len(details) == 6
+    assert all(entry["detail"] == entry["total"] and "content" not in entry for entry in details)
+    assert details[-1]["detail"] < 0.7 * details[0]["detail"]
+    assert with_them[16]["total"] < 0.8 * without[10]["total"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "counts"),
+    [
+        ({"detail_steps": (3, 5)}, [0, 3, 5, 5]),
+        ({"detail_steps": 6, "strength": 0.25}, [0, 3, 3, 3]),
+        ({"detail_steps": 6, "style_weight": 0}, [0, 0, 0, 0]),
+        ({"detail_steps": 6, "style_layers": "relu4_1,relu5_1"}, [0, 0, 0, 0]),
+        ({"detail_steps": 6, "coarsest": 0}, [0]),
+    ],
+)
+def test_how_many_steps_are_for_detail(
+    photo: Path, changes: dict[str, Any], counts: list[int]
+) -> None:
+    settings = settings_for(**SMALL | {"size": 96, "scale_ratio": 1.41} | changes)
+    run = paint.Painter(paint.Scene(photo, "great-wave", settings))
+    assert run.details == counts
+    assert run.counts == [n + (3 if i else 4) for i, n in enumerate(counts)]
+
+
+def test_the_start_has_the_colours_of_the_painting(photo: Path) -> None:
+    """Its mean and covariance, but for what no screen has; half of the way at strength 0.25."""
+    scene = paint.Scene(photo, "great-wave", settings_for())
+    half = paint.Scene(photo, "great-wave", settings_for(strength=0.25))
+    plain, found = scene.content_at((64, 43)), scene.recolored_at((64, 43))
+    painting = paintings.read("great-wave").resized(64, 43).pixels
+    torch.testing.assert_close(found.mean((2, 3)), painting.mean((2, 3)), rtol=0, atol=0.02)
+    covariances = [torch.cov(image[0].flatten(1)) for image in (found, painting)]
+    torch.testing.assert_close(*covariances, rtol=0, atol=0.015)
+    inside = (found > 0) & (found < 1)
+    between = half.recolored_at((64, 43))[inside]
+    torch.testing.assert_close(between, (plain + found)[inside] / 2, rtol=0, atol=1e-5)
+
+
+def test_the_start_has_each_regions_own_colours(photo: Path) -> None:
+    left = np.zeros((64, 96), np.uint8)
+    left[:, :48] = 255
+    regions = [impasto.Region("poppies", images.read(left)), impasto.Region("summertime")]
+    scene = paint.Scene(photo, None, settings_for(), regions=regions)
+    found = scene.recolored_at((96, 64))
+    for name, half in (("poppies", found[..., :44]), ("summertime", found[..., 52:])):
+        mean = paintings.read(name).resized(64, 64).pixels.mean((2, 3))
+        torch.testing.assert_close(half.mean((2, 3)), mean, rtol=0, atol=0.06)
 
 
 @pytest.mark.parametrize("start", ["content", "style", "noise", "file"])
@@ -252,8 +311,8 @@ def test_public_names_are_there() -> None:
         getattr(impasto, "nothing")  # noqa: B009
 
 
-@pytest.mark.parametrize("start", ["content", "noise"])
-@pytest.mark.parametrize("stop", [1, 4, 5, 6, 7])
+@pytest.mark.parametrize("start", ["recolored", "noise"])
+@pytest.mark.parametrize("stop", [1, 4, 5, 6, 7, 9])
 def test_resumed_is_uninterrupted(photo: Path, tmp_path: Path, start: str, stop: int) -> None:
     """Bit for bit: pixels, history and recipe, stopped in a scale, between two, and at the end."""
     changes = SMALL | {"start": start, "history": 3}

@@ -1,5 +1,7 @@
 """Colours of one picture for another: what each way promises."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -16,6 +18,7 @@ def picture(seed: int, mean: tuple[float, float, float], spread: float) -> torch
 
 
 A, B = picture(0, (0.4, 0.5, 0.6), 0.2), picture(1, (0.6, 0.45, 0.4), 0.25)
+MA, MB = recolour.moments_of(A), recolour.moments_of(B)
 
 
 def statistics(image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -25,7 +28,7 @@ def statistics(image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 @pytest.mark.parametrize("way", ["symmetric", "cholesky", "pca"])
 def test_matched_colours_have_the_target_mean_and_covariance(way: recolour.ColorMap) -> None:
-    mean, covariance = statistics(recolour.matched(A, B, way)(A))
+    mean, covariance = statistics(recolour.matched(MA, MB, way)(A))
     its_mean, its_covariance = statistics(B)
     torch.testing.assert_close(mean, its_mean, rtol=0, atol=1e-3)
     torch.testing.assert_close(covariance, its_covariance, rtol=0, atol=1e-4)
@@ -33,7 +36,7 @@ def test_matched_colours_have_the_target_mean_and_covariance(way: recolour.Color
 
 def test_the_symmetric_map_moves_colours_least() -> None:
     moved = {
-        way: float((recolour.matched(A, B, way)(A) - A).square().mean())
+        way: float((recolour.matched(MA, MB, way)(A) - A).square().mean())
         for way in ("symmetric", "cholesky", "pca")
     }
     assert moved["symmetric"] == min(moved.values())
@@ -52,16 +55,39 @@ def test_transferred_colours_have_the_target_distribution() -> None:
 
 @pytest.mark.parametrize("amount", [0.0, 0.5])
 def test_part_of_the_way(amount: float) -> None:
-    for way in (recolour.matched, recolour.transferred):
-        whole, part = way(A, B)(A), way(A, B, amount=amount)(A)
-        torch.testing.assert_close(part, A + amount * (whole - A), rtol=0, atol=1e-5)
+    for whole, part in (
+        (recolour.matched(MA, MB), recolour.matched(MA, MB, amount=amount)),
+        (recolour.transferred(A, B), recolour.transferred(A, B, amount)),
+    ):
+        wanted = A + amount * (whole(A) - A)
+        torch.testing.assert_close(part(A), wanted, rtol=0, atol=1e-5)
 
 
 def test_a_grey_picture_can_be_matched() -> None:
     grey = torch.full((1, 3, 20, 20), 0.5)
-    assert recolour.matched(grey, B)(grey).isfinite().all()
+    flat = recolour.moments_of(grey)
+    assert recolour.matched(flat, MB)(grey).isfinite().all()
     assert recolour.transferred(grey, B)(grey).isfinite().all()
-    assert recolour.matched(B, grey)(B).std() < 0.02
+    assert recolour.matched(MB, flat)(B).std() < 0.02
+
+
+def test_a_gain_has_its_limit() -> None:
+    """The widest channel is stretched no more than three times, and 50 times without a limit."""
+    faint = 0.5 + 0.01 * (A - 0.5)
+    mine, before = recolour.moments_of(faint), float(faint.std((2, 3)).max())
+    limited, free = (
+        float(recolour.matched(mine, MB, most_gain=most)(faint).std((2, 3)).max())
+        for most in (3.0, math.inf)
+    )
+    assert 2 * before < limited <= 3.01 * before
+    assert free > 10 * limited
+
+
+def test_colours_are_those_of_the_weighted_pixels() -> None:
+    half = torch.zeros(1, 1, *A.shape[-2:])
+    half[..., :20] = 1
+    found = recolour.moments_of(A, half).mean[0]
+    torch.testing.assert_close(found.float(), A[..., :20].mean((0, 2, 3)), rtol=0, atol=1e-5)
 
 
 def test_desaturated_has_no_chroma_and_the_same_lightness() -> None:

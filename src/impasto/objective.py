@@ -8,6 +8,7 @@ that of the whole picture, at constant memory. The loss of self-similarity is a 
 sampled feature vectors and goes the same way.
 """
 
+import copy
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -117,6 +118,15 @@ class Objective:
         self.tile = tile
         wrap = self.network.padding == "circular"
         self.tiles = tiles.plan(*self.size, tile or max(self.size), self.layers, wrap)
+
+    def limited(self, style_layers: Iterable[str]) -> "Objective":
+        """The same targets at some of the style layers alone: no content, no self-similarity."""
+        made, chosen = copy.copy(self), set(style_layers)
+        made.style_layers = {n: w for n, w in self.style_layers.items() if n in chosen}
+        made.content_layers, made.factors, made.structure_layers = {}, {}, {}
+        made.layers = tuple(made.style_layers)
+        made.use_tiles(self.tile)
+        return made
 
     def evaluate(self, image: Float[Tensor, "1 3 h w"]) -> tuple[Terms, Float[Tensor, "1 3 h w"]]:
         """The weighted loss terms of a picture and the gradient of their sum."""

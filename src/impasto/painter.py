@@ -30,6 +30,9 @@ from impasto.values import bytes_of
 
 NOISE_MEAN, NOISE_DEVIATION = 0.5, 0.2  # of the white noise start, in [0, 1]; clamped to it
 
+SHALLOW_STRIDE = 4  # px between neighbours at the deepest of the shallow layers: relu3_1 or so
+DETAIL_COST = 0.35  # of a step for detail, in steps of the whole objective
+
 Record = dict[str, int | float]
 
 
@@ -50,7 +53,8 @@ class Step:
     work: float
     """The part of all the work that is done, 0 to 1, by pixels and steps."""
     terms: dict[str, Tensor]
-    """The loss terms before this step, weighted, as scalar tensors; see `losses`."""
+    """The loss terms before this step, weighted, as scalar tensors; see `losses`. A step for
+    detail alone has no content and style, but `detail`: the style loss of the shallow layers."""
     ends_scale: bool
     """Whether this was the last step of its scale."""
     note: str | None
@@ -100,7 +104,14 @@ class Painter:
         self.smallest = vgg.smallest_side(self.layers, self.padding)
         self.sizes = scale_sizes(self.content.size, settings, self.smallest)
         counts = settings.steps
-        self.counts = [counts[min(i, len(counts) - 1)] for i in range(len(self.sizes))]
+        self.shallow = tuple(
+            name for name, _ in settings.style_layers if vgg.stride_of(name) <= SHALLOW_STRIDE
+        )
+        self.details = [self._details(scale) for scale in range(len(self.sizes))]
+        self.counts = [
+            counts[min(scale, len(counts) - 1)] + details
+            for scale, details in enumerate(self.details)
+        ]
         self.start = self._start_picture()
         machine.use_threads(settings.threads)
         self.device = machine.choose_device(settings.device)
@@ -134,15 +145,23 @@ class Painter:
                 self._begin_scale(scale, plan)
             assert self.minimiser is not None
             objective = self._objective(self.sizes[scale], plan.tile)
-            evaluate = partial(self._evaluate, objective, *self._canvas(self.sizes[scale]))
+            canvas = self._canvas(self.sizes[scale])
+            whole = partial(self._evaluate, objective, *canvas)
+            detail = partial(self._evaluate, objective.limited(self.shallow), *canvas)
             while self.taken < self.counts[scale]:
-                terms = self.minimiser.step(evaluate)
+                if self.taken < self.details[scale]:
+                    value = self.minimiser.step(detail)["total"]
+                    terms = {"detail": value, "total": value}
+                else:
+                    if self.taken and self.taken == self.details[scale]:
+                        self._begin_objective(plan)
+                    terms = self.minimiser.step(whole)
                 self.taken += 1
                 step = self._step(terms)
                 self.history.append(step.record)
                 self.seconds += time.perf_counter() - began
                 if self.taken == self.counts[scale]:
-                    del objective, evaluate  # a large picture needs the room to be written
+                    del objective, whole, detail  # a large picture needs the room to be written
                 yield step
                 began = time.perf_counter()
 
@@ -155,6 +174,19 @@ class Painter:
         self.optimizers.append(name)
         if settings is not self.settings:
             self.note = f"memory is short: {max(self.sizes[scale])} px are painted with {name}"
+
+    def _begin_objective(self, plan: memory.Footprint) -> None:
+        """The same pixels with an empty memory: it was one of another objective."""
+        settings = self._moved_by(plan.optimizer, plan.history)
+        self.minimiser = self._minimiser(self._pixels(), self.scale, settings)
+
+    def _details(self, scale: int) -> int:
+        """How many of a scale's steps are for detail alone: fewer for a faint style."""
+        if scale == 0 or not (self.shallow and self.settings.style_weight):
+            return 0
+        counts = self.settings.detail_steps
+        strength = max(part.strength for part in self.scene.parts)
+        return round(counts[min(scale, len(counts)) - 1] * min(1.0, 2 * strength))
 
     def _minimiser(self, image: Tensor, scale: int, settings: Settings) -> Minimiser:
         """The minimiser of a scale; after the first one it begins carefully."""
@@ -265,7 +297,9 @@ class Painter:
         each = (time.perf_counter() - began) / (size[0] * size[1])
         work = 0.0
         for scale in range(self.scale, len(self.sizes)):
-            left = self.counts[scale] - (self.taken if scale == self.scale else 0)
+            left = self._cost(scale, self.counts[scale])
+            if scale == self.scale:
+                left -= self._cost(scale, self.taken)
             width, height = self.sizes[scale]
             plan = self.footprint(self.sizes[scale])
             side, wrap = plan.tile or max(width, height), self.settings.seamless
@@ -276,19 +310,28 @@ class Painter:
         return work * each, self.footprint(self.sizes[-1]).bytes
 
     @property
-    def work(self) -> int:
+    def work(self) -> float:
         """Pixels times steps of the whole run: what decides how long it takes."""
-        return sum(w * h * n for (w, h), n in zip(self.sizes, self.counts, strict=True))
+        return sum(self._work(scale, steps) for scale, steps in enumerate(self.counts))
+
+    def _work(self, scale: int, steps: int) -> float:
+        """Pixels times so many of a scale's steps, from its first."""
+        width, height = self.sizes[scale]
+        return width * height * self._cost(scale, steps)
+
+    def _cost(self, scale: int, steps: int) -> float:
+        """What so many of a scale's steps cost, in steps of the whole objective."""
+        details = min(steps, self.details[scale])
+        return steps - details + DETAIL_COST * details
 
     def _step(self, terms: dict[str, Tensor]) -> Step:
         """The step that was just taken."""
-        areas = [w * h * n for (w, h), n in zip(self.sizes, self.counts, strict=True)]
-        width, height = self.sizes[self.scale]
-        done = sum(areas[: self.scale]) + width * height * self.taken
+        before = sum(self._work(scale, self.counts[scale]) for scale in range(self.scale))
+        done = before + self._work(self.scale, self.taken)
         note, self.note = self.note, None
         return Step(
-            sum(self.counts[: self.scale]) + self.taken, sum(self.counts), (width, height),
-            self.scale + 1, len(self.sizes), done / sum(areas), terms,
+            sum(self.counts[: self.scale]) + self.taken, sum(self.counts), self.sizes[self.scale],
+            self.scale + 1, len(self.sizes), done / self.work, terms,
             self.taken == self.counts[self.scale], note, self,
         )  # fmt: skip
 
@@ -332,7 +375,7 @@ class Painter:
     def _start_picture(self) -> Picture | None:
         """The picture the run starts from, if it is neither the photo nor white noise."""
         match self.settings.start:
-            case "content" | "noise":
+            case "content" | "recolored" | "noise":
                 return None
             case "style":
                 return self.scene.parts[0].strokes[0].picture
@@ -341,6 +384,8 @@ class Painter:
 
     def _started_from(self, size: tuple[int, int]) -> Tensor:
         """The start picture at a size."""
+        if self.settings.start == "recolored":
+            return self.scene.recolored_at(size).to(self.device)
         if self.start is None:
             return self.scene.content_at(size).to(self.device)
         return self.start.resized(*size).pixels.to(self.device)

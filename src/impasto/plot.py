@@ -1,6 +1,7 @@
 """The losses of a run as a figure."""
 
 import io
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -11,7 +12,9 @@ from impasto.errors import SettingError
 from impasto.painter import Record
 
 SUFFIXES = (".png", ".pdf", ".svg", ".jpg")
-COLOURS = {"content": "C0", "style": "C1", "structure": "C2", "tv": "C3", "total": "black"}
+COLOURS = {
+    "content": "C0", "style": "C1", "structure": "C2", "tv": "C3", "detail": "C4", "total": "black"
+}  # fmt: skip
 
 
 def check(path: Path) -> None:
@@ -35,8 +38,8 @@ def losses(history: Sequence[Record], title: str) -> Any:
     figure = figures()(figsize=(8, 4.5), layout="constrained")
     axes = figure.add_subplot()
     numbers = [record["step"] for record in history]
-    for name in (name for name in COLOURS if name in history[0]):
-        values = [max(float(record[name]), 1e-12) for record in history]
+    for name in (name for name in COLOURS if any(name in record for record in history)):
+        values = [_value(record, name) for record in history]
         axes.semilogy(numbers, values, label=name, color=COLOURS[name],
                       linewidth=2 if name == "total" else 1.2)  # fmt: skip
     _show_what_matters(axes, history)
@@ -51,6 +54,14 @@ def losses(history: Sequence[Record], title: str) -> Any:
     axes.legend(frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
     return figure
+
+
+def _value(record: Record, name: str) -> float:
+    """A term for a logarithmic axis; a gap where the step has none. A step for detail has no total:
+    its own is that of the shallow layers alone."""
+    if name not in record or (name == "total" and "detail" in record):
+        return math.nan
+    return max(float(record[name]), 1e-12)
 
 
 def _show_what_matters(axes: Any, history: Sequence[Record]) -> None:

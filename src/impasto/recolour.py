@@ -5,6 +5,7 @@ at every size. The ways are those of Gatys et al. 2016b, "Preserving color in ne
 transfer", and the transfer of whole distributions of Pitié et al. 2005.
 """
 
+import math
 from collections.abc import Callable
 from typing import Literal
 
@@ -12,7 +13,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from impasto import colour
+from impasto import colour, moments
+from impasto.moments import Moments
 
 KeepColors = Literal["none", "luminance", "match", "transfer"]
 ColorMap = Literal["symmetric", "cholesky", "pca"]
@@ -31,17 +33,26 @@ def unchanged(image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
     return image
 
 
+def moments_of(
+    image: Float[Tensor, "1 3 h w"], weight: Float[Tensor, "1 1 h w"] | None = None
+) -> Moments:
+    """The moments of a picture's colours, each pixel weighing as much as given, in float64."""
+    return moments.measure(image.double(), weight, torch.float64)
+
+
 def matched(
-    source: Float[Tensor, "1 3 h w"],
-    target: Float[Tensor, "1 3 y x"],
+    source: Moments,
+    target: Moments,
     way: ColorMap = "symmetric",
     amount: float = 1.0,
+    most_gain: float = math.inf,
 ) -> Recolouring:
     """Give the source's colours the mean and covariance of the target's, in sRGB.
 
     x -> A (x - m) + m* with A C A^T = C* (Gatys et al. 2016b, eq. 1 to 3). `cholesky`: A = L* L^-1;
     `pca`: A = C*^(1/2) C^(-1/2); `symmetric`: the symmetric A, which moves colours least (the
     Monge-Kantorovich map, Pitié and Kokaram 2007). `amount` 0 ... 1 goes part of the way.
+    `most_gain` limits how many times the symmetric map stretches colours along any axis.
     """
     mean, covariance = _statistics(source)
     its_mean, its_covariance = _statistics(target)
@@ -53,6 +64,8 @@ def matched(
     else:
         root, inverse = _power(covariance, 0.5), _power(covariance, -0.5)
         matrix = inverse @ _power(root @ its_covariance @ root, 0.5) @ inverse
+        gains, axes = torch.linalg.eigh(matrix)
+        matrix = axes * gains.clamp_max(most_gain) @ axes.T
 
     def recolour(image: Tensor) -> Tensor:
         moved = torch.einsum("dc,bchw->bdhw", matrix.to(image), image - _column(mean, image))
@@ -167,12 +180,10 @@ def _shown(lightness: Tensor, chroma: Tensor) -> Tensor:
     return (colour.oklab(rgb)[:, 1:] - chroma).abs().amax(1, keepdim=True) < CHROMA_ERROR
 
 
-def _statistics(image: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and covariance of the colours, in float64."""
-    vectors = _vectors(image).double()
-    centred = vectors - vectors.mean(0)
-    covariance = centred.T @ centred / len(vectors)
-    return vectors.mean(0), covariance + LEAST_VARIANCE * torch.eye(3).to(covariance)
+def _statistics(colours: Moments) -> tuple[Tensor, Tensor]:
+    """Mean and covariance of the colours; none is quite without variance."""
+    covariance = colours.covariance[0]
+    return colours.mean[0], covariance + LEAST_VARIANCE * torch.eye(3).to(covariance)
 
 
 def _power(matrix: Tensor, exponent: float) -> Tensor:

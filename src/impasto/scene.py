@@ -19,12 +19,14 @@ from torch import Tensor
 from impasto import images, masks, paintings, recolour
 from impasto.errors import PictureError, SettingError
 from impasto.images import Picture, Source
+from impasto.moments import mix
 from impasto.recolour import Recolouring
 from impasto.settings import Settings
 from impasto.strokes import Strokes, cropped, masked, turned
 from impasto.values import box_of, turn_of
 
 SMALL = 256  # px, long side of the pictures that recolourings are found on
+MOST_GAIN = 3.0  # of the start's colours: more would turn a flat sky's noise into grain
 PROPORTIONS = 1.03  # how far a mask's may be from its picture's
 LEAST_AREA = 1e-3  # of the picture: less of a mask is as good as none
 
@@ -112,6 +114,30 @@ class Scene:
         if self.recolour is recolour.unchanged:
             return pixels
         return recolour.by_rows(self.recolour, pixels)
+
+    def recolored_at(self, size: tuple[int, int]) -> Float[Tensor, "1 3 h w"]:
+        """The photo with its colours brought to those of its paintings, part by part."""
+        photo = found = self.content_at(size)
+        for area, tone in zip(self.areas(size), self._tones, strict=True):
+            toned = recolour.by_rows(tone, photo)
+            found = toned if area is None else torch.addcmul(found, area, toned - photo)
+        return found
+
+    @cached_property
+    def _tones(self) -> list[Recolouring]:
+        """For each part, what gives the photo there the mean and covariance of its paintings'
+        colours; for a strength under a half, part of the way, as little of them will come.
+        """
+        size = images.fit(self.photo.size, min(SMALL, max(self.photo.size)))
+        photo, visible = self.content_at(size), self.visible(size)
+        found = []
+        for part, area in zip(self.parts, self.areas(size), strict=True):
+            weight = area if visible is None else visible if area is None else area * visible
+            its = [recolour.moments_of(*strokes.at(SMALL, 1)) for strokes in part.strokes]
+            wanted = mix(its, [strokes.share for strokes in part.strokes])
+            mine, amount = recolour.moments_of(photo, weight), min(1.0, 2 * part.strength)
+            found.append(recolour.matched(mine, wanted, amount=amount, most_gain=MOST_GAIN))
+        return found
 
     def areas(self, size: tuple[int, int]) -> list[Tensor | None]:
         """Where each part is, 1 1 h w, together at most one; None for everywhere."""
@@ -239,7 +265,8 @@ class Scene:
             case "luminance":
                 return recolour.lightness_matched(small, photo, amount)
             case "match":
-                return recolour.matched(small, photo, settings.color_map, amount)
+                mine, its = recolour.moments_of(small), recolour.moments_of(photo)
+                return recolour.matched(mine, its, settings.color_map, amount)
             case "transfer":
                 return recolour.transferred(small, photo, amount)
         if self.palette is not None:

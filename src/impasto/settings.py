@@ -160,8 +160,9 @@ class Settings:
     )
 
     start: str = setting(
-        "content",
-        "The picture to start from: content, noise, style, or a picture file.",
+        "recolored",
+        "The picture to start from: recolored is the photo in the painting's colours, content the "
+        "photo as it is; noise, style, or a picture file.",
         group="Optimisation",
     )
     optimizer: Literal["lbfgs", "adam", "adagrad", "sgd", "rmsprop"] = setting(
@@ -183,6 +184,12 @@ class Settings:
         (40, 30, 30, 25, 20),
         "Steps at each scale, the smallest first; the last number holds for all larger scales.",
         at_least=1, group="Optimisation",
+    )  # fmt: skip
+    detail_steps: Counts = setting(
+        (6,),
+        "Steps at the start of each scale after the first that match the style's shallow layers "
+        "alone: they bring back the fine strokes that enlarging lost, at a third of the cost.",
+        at_least=0, group="Optimisation",
     )  # fmt: skip
     coarsest: int = setting(
         128,
@@ -255,6 +262,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "loss_scale": "paper",
         "padding": "zero",
         "steps": (500,),
+        "start": "content",
         "coarsest": 0,
         "history": 100,
     },
@@ -281,6 +289,24 @@ def settings_for(preset: str = "best", **changes: Any) -> Settings:
 def changed(settings: Settings, **changes: Any) -> Settings:
     """A copy of the settings with these changes."""
     return replace(settings, **changes)
+
+
+def as_text(value: Any) -> str:
+    """A setting's value as one would type it."""
+    if value == ():
+        return "none"
+    if isinstance(value, tuple):
+        if isinstance(value[0], tuple):
+            names, weights = zip(*value, strict=True)
+            if set(weights) == {1 / len(weights)}:
+                return ",".join(names)
+            return ",".join(f"{name}:{weight:g}" for name, weight in value)
+        return ",".join(str(part) for part in value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if value is None:
+        return "by optimizer"
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _converted(item: "Field[Any]", value: Any) -> Any:

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from cyclopts import Group, Parameter
 
-from impasto.settings import PRESETS, Settings, settings_for
+from impasto.settings import PRESETS, Settings, as_text, settings_for
 
 GROUPS = {
     name: Group.create_ordered(name)
@@ -16,7 +16,7 @@ GROUPS = {
 
 def shown(item: "Field[Any]") -> str:
     """The default of a setting as help and docs show it, with what presets make of it."""
-    presets = {name: _text(getattr(settings_for(name), item.name)) for name in PRESETS}
+    presets = {name: as_text(getattr(settings_for(name), item.name)) for name in PRESETS}
     first = presets["best"]
     others = [f"{name}: {text}" for name, text in presets.items() if text != first]
     if item.name == "preset":
@@ -32,24 +32,6 @@ def limits(item: "Field[Any]") -> str:
         if limit in item.metadata
     ]
     return f" ({', '.join(found)})" if found else ""
-
-
-def _text(value: Any) -> str:
-    """A setting's value as one would type it."""
-    if value == ():
-        return "none"
-    if isinstance(value, tuple):
-        if isinstance(value[0], tuple):
-            names, weights = zip(*value, strict=True)
-            if set(weights) == {1 / len(weights)}:
-                return ",".join(names)
-            return ",".join(f"{name}:{weight:g}" for name, weight in value)
-        return ",".join(str(part) for part in value)
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if value is None:
-        return "by optimizer"
-    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _option(item: "Field[Any]") -> tuple[str, Any, Any]:

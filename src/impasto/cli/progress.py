@@ -82,8 +82,9 @@ class Progress:
         if self.bar is not None:
             self.bar.update(self.task, completed=step.work, description=words, rest=left)
         elif self._due(step):
-            self.console.print(f"{words}  = content {losses['content']:.3g} + style "
-                               f"{losses['style']:.3g}  {left}".rstrip())  # fmt: skip
+            terms = [f"{n} {losses[n]:.3g}" for n in ("content", "style") if n in losses]
+            parts = " + ".join(terms) or "detail, of the shallow layers alone"
+            self.console.print(f"{words}  = {parts}  {left}".rstrip())
 
     def _show_picture(self, step: "Step") -> None:
         """The picture so far, in the terminal."""
