@@ -72,20 +72,24 @@ def test_the_painting_itself_is_no_distance_from_itself(the_judge: evaluate.Judg
 def test_results_come_in_the_order_anyone_would_give(
     the_judge: evaluate.Judge, china: images.Picture
 ) -> None:
-    """A good result is nearer to the painting than a few steps or another painting's are, and
-    nearer to the photo than noise."""
+    """The painting, a good result, and far behind a few steps, another painting's, the photo and
+    noise; the other way round for the distance to the photo."""
     changes = {"size": 160, "coarsest": 80, "precision": "float32"}
     good = impasto.stylize(china, "great-wave", steps=(30, 20), **changes).picture
-    hasty = impasto.stylize(china, "great-wave", steps=(1, 1), **changes).picture
+    few: dict[str, object] = {"steps": (1, 1), "detail_steps": 0}
+    hasty = impasto.stylize(china, "great-wave", **few, **changes).picture
     wrong = impasto.stylize(china, "composition-viii", steps=(30, 20), **changes).picture
     noise = torch.rand(3, 128, 192, generator=torch.Generator().manual_seed(0))
     verdicts = {
         name: the_judge.judge(picture)
         for name, picture in {
             "photo": china, "good": good, "hasty": hasty, "wrong": wrong, "noise": noise,
+            "painting": paintings.read("great-wave").resized(192, 128),
         }.items()
     }  # fmt: skip
     style = {name: verdict.style for name, verdict in verdicts.items()}
+    assert style["painting"] < style["good"] / 2
+    assert verdicts["painting"].lpips > verdicts["good"].lpips
     assert style["good"] < min(style["hasty"], style["wrong"], style["photo"], style["noise"])
     assert verdicts["photo"].lpips < verdicts["hasty"].lpips < verdicts["good"].lpips
     assert verdicts["good"].lpips < verdicts["noise"].lpips

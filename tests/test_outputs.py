@@ -276,7 +276,7 @@ def test_a_sheet_over_two_settings(impasto: Run, photo: Path, tmp_path: Path) ->
     names = sorted(file.name for file in folder.iterdir())
     assert names == [
         "great-wave-strength=0.2.png", "great-wave-strength=0.8.png",
-        "poppies-strength=0.2.png", "poppies-strength=0.8.png", "sheet.png",
+        "notes", "poppies-strength=0.2.png", "poppies-strength=0.8.png", "sheet.png",
     ]  # fmt: skip
     assert images.recipe_of(folder / names[1])["settings"]["strength"] == 0.8
     with Image.open(folder / "sheet.png") as page:
@@ -288,11 +288,11 @@ def test_a_sheet_over_two_settings(impasto: Run, photo: Path, tmp_path: Path) ->
     assert {name for name in times if times[name] != again[name]} == {names[0], "sheet.png"}
 
 
-def test_two_styles_of_one_name_are_two_pictures(tmp_path: Path) -> None:
-    from impasto.studies import cells
+def test_two_styles_of_one_name_are_two_pictures(photo: Path) -> None:
+    from impasto.studies import sheet
 
-    found = cells(["a/wave.jpg", "b/wave.jpg"], {"size": [32]}, tmp_path)
-    assert len({cell.path for cell in found}) == 2
+    found = sheet(images.read(photo), ["a/wave.jpg", "b/wave.jpg"], {"size": [32]})
+    assert len({cell.name for cell in found.cells}) == 2
 
 
 @pytest.mark.parametrize(

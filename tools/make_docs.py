@@ -22,7 +22,9 @@ DOCS = Path(__file__).parents[1] / "docs"
 COMMANDS = [
     words.split()
     for words in (
-        "", "stylize", "texture", "rerun", "info", "study", "study sheet", "evaluate", "styles",
+        "", "stylize", "texture", "rerun", "info", "evaluate", "study", "study layers",
+        "study weights", "study inits", "study steps", "study optimizers", "study scale",
+        "study content", "study strength", "study reconstruct", "study sheet", "styles",
         "weights", "weights list", "weights verify", "weights get", "doctor",
     )
 ]  # fmt: skip

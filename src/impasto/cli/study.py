@@ -1,19 +1,26 @@
 """`impasto study`: the same photo under settings that change."""
 
 import dataclasses
+import shlex
 import sys
+from collections.abc import Sequence
 from dataclasses import fields, make_dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import cyclopts
 from cyclopts import Parameter
 
-from impasto.cli.options import GROUPS, limits, optional_kind
-from impasto.errors import PictureError
+from impasto.cli.options import GROUPS, Options, given, limits, optional_kind
 from impasto.settings import Settings
 
-app = cyclopts.App(name="study", help="Paint one photo under settings that change, side by side.")
+if TYPE_CHECKING:
+    from impasto.studies import Painted, Study
+
+app = cyclopts.App(
+    name="study",
+    help="Paint photos under settings that change, measure them, lay them side by side.",
+)
 
 Lists: Any = Parameter(name="*")(
     make_dataclass(
@@ -39,6 +46,173 @@ Lists: Any = Parameter(name="*")(
     )
 )
 """A dataclass with an optional list for each setting."""
+
+
+@Parameter(name="*")
+@dataclasses.dataclass(frozen=True)
+class Common:
+    """What every study takes."""
+
+    style: Annotated[
+        str, Parameter(help="The painting: a file, or the name of a built-in one.")
+    ] = "great-wave"
+    output: Annotated[
+        Path | None,
+        Parameter(
+            alias="-o",
+            help="The folder for figure.png, figure.pdf, numbers.csv, report.html and every "
+            "picture; PHOTO-STUDY beside the photo if not given.",
+        ),
+    ] = None
+    force: Annotated[
+        bool, Parameter(negative="", help="Write into a folder that has other files in it.")
+    ] = False
+    quiet: Annotated[
+        bool, Parameter(alias="-q", negative="", help="Say nothing while painting.")
+    ] = False
+
+
+Several = Annotated[list[float] | None, Parameter(consume_multiple=True, negative="")]
+Counts = Annotated[list[int] | None, Parameter(consume_multiple=True, negative="")]
+SettingOptions = Annotated[Options, Parameter(name="*")]
+COMMON = Common()
+
+
+@app.command
+def layers(photo: Path, /, *, common: Common = COMMON, options: SettingOptions = None) -> None:
+    """Style from the first layer alone, the first two ..., content at each depth.
+
+    Parameters
+    ----------
+    photo
+        The photo.
+    """
+    _study("layers", [photo], common, options)
+
+
+@app.command
+def weights(
+    photo: Path, /, *, alphas: Several = None, betas: Several = None,
+    common: Common = COMMON, options: SettingOptions = None,
+) -> None:  # fmt: skip
+    """A grid of content weights alpha and style weights beta.
+
+    Parameters
+    ----------
+    photo
+        The photo.
+    alphas
+        Weights of the content loss; 0.01 0.1 1 10 if not given.
+    betas
+        Weights of the style loss; 0.1 1 10 if not given.
+    """
+    _study("weights", [photo], common, options, alphas=alphas, betas=betas)
+
+
+@app.command
+def inits(
+    photo: Path, /, *, seeds: Counts = None,
+    common: Common = COMMON, options: SettingOptions = None,
+) -> None:  # fmt: skip
+    """The same run from the photo, the photo recoloured, the painting, and white noise.
+
+    Parameters
+    ----------
+    photo
+        The photo.
+    seeds
+        Seeds of the noise; 0 1 2 if not given.
+    """
+    _study("inits", [photo], common, options, seeds=seeds)
+
+
+@app.command
+def steps(
+    photo: Path, /, *, marks: Counts = None,
+    common: Common = COMMON, options: SettingOptions = None,
+) -> None:  # fmt: skip
+    """One run's picture after 1, 5, 10, 50 ... steps, and the loss curve.
+
+    Parameters
+    ----------
+    photo
+        The photo.
+    marks
+        Numbers of steps to show; 1 5 10 20 50 100 200 if not given.
+    """
+    _study("steps", [photo], common, options, marks=marks)
+
+
+@app.command
+def optimizers(photo: Path, /, *, common: Common = COMMON, options: SettingOptions = None) -> None:
+    """Every optimiser for as many steps, the loss against seconds.
+
+    Parameters
+    ----------
+    photo
+        The photo.
+    """
+    _study("optimizers", [photo], common, options)
+
+
+@app.command
+def scale(
+    photo: Path, /, *, scales: Several = None,
+    common: Common = COMMON, options: SettingOptions = None,
+) -> None:  # fmt: skip
+    """Strokes of several sizes, at one scale and coarse to fine.
+
+    Parameters
+    ----------
+    photo
+        The photo.
+    scales
+        Sizes of the strokes, as --style-scale has them; 0.25 0.5 1 2 if not given.
+    """
+    _study("scale", [photo], common, options, scales=scales)
+
+
+@app.command
+def content(*photos: Path, common: Common = COMMON, options: SettingOptions = None) -> None:
+    """One painting on simple and busy photos: how busy each is, what structure survives.
+
+    Parameters
+    ----------
+    photos
+        Two photos or more.
+    """
+    _study("content", photos, common, options)
+
+
+@app.command
+def strength(
+    *photos: Path, strengths: Several = None,
+    common: Common = COMMON, options: SettingOptions = None,
+) -> None:  # fmt: skip
+    """Photos at several strengths, from the photo to the painting.
+
+    Parameters
+    ----------
+    photos
+        One photo or more.
+    strengths
+        0.1 0.3 0.5 0.7 0.9 if not given.
+    """
+    _study("strength", photos, common, options, strengths=strengths)
+
+
+@app.command
+def reconstruct(photo: Path, /, *, common: Common = COMMON, options: SettingOptions = None) -> None:
+    """What each layer knows: photo and painting made again from noise.
+
+    The first figure of Gatys, Ecker and Bethge 2015.
+
+    Parameters
+    ----------
+    photo
+        The photo.
+    """
+    _study("reconstruct", [photo], common, options)
 
 
 @app.command
@@ -73,34 +247,49 @@ def sheet(
     """
     from impasto import images, studies
 
-    given = dataclasses.asdict(options) if options is not None else {}
-    folder = output or content.with_name(f"{content.stem}-sheet")
-    cells = studies.cells(styles, given, folder)
-    rows, columns = studies.axes_of(styles, given)
+    changes = dataclasses.asdict(options) if options is not None else {}
     photo = images.read(content)
-    _prepare(folder, {cell.path.name for cell in cells}, force)
-    found = {}
-    for number, cell in enumerate(cells, 1):
-        if not quiet:
-            print(f"{number}/{len(cells)}  {cell.path.name}", file=sys.stderr, flush=True)
-        found[cell] = studies.painted(photo, cell)
-    page = studies.contact_sheet(photo, found, rows, columns)
+    study = studies.sheet(photo, styles, changes)
+    folder = output or content.with_name(f"{content.stem}-sheet")
+    studies.prepare(folder, studies.files_of(study) | {"sheet.png"}, force)
+    painted = _painted(study, folder, quiet, judged=False)
+    page = studies.contact_sheet(photo, study, painted)
     images.write_bytes(images.encode(images.read(page)), folder / "sheet.png")
     if not quiet:
         print(f"wrote {folder / 'sheet.png'}", file=sys.stderr)
 
 
-def _prepare(folder: Path, names: set[str], force: bool) -> None:
-    """Make the folder. PictureError if there are files in it that no earlier run wrote."""
-    if folder.exists() and not folder.is_dir():
-        raise PictureError(f"{folder} is a file: name a folder with -o")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise PictureError(f"cannot make the folder {folder} ({error.strerror})") from error
-    others = [file.name for file in folder.iterdir() if file.name not in names | {"sheet.png"}]
-    if others and not force:
-        raise PictureError(
-            f"{folder} has other files in it ({sorted(others)[0]}): name another with -o, or add "
-            "to it with --force"
-        )
+def _study(
+    name: str, photos: Sequence[Path], common: Common, options: Any, **axes: Sequence[Any] | None
+) -> None:
+    """Paint a study and write its report."""
+    from impasto import images, plot, studies
+    from impasto.errors import SettingError
+
+    if not photos:
+        raise SettingError("there is no photo: name one or more")
+    plot.figures()  # before anything is painted
+    changes = {key: value for key, value in given(options).items() if value is not None}
+    chosen = {key: tuple(values) for key, values in axes.items() if values}
+    pictures = [images.read(photo) for photo in photos]
+    study = studies.STUDIES[name](pictures, common.style, changes, **chosen)
+    folder = common.output or photos[0].with_name(f"{photos[0].stem}-{name}")
+    studies.prepare(folder, studies.files_of(study) | set(studies.OUTPUTS), common.force)
+    painted = _painted(study, folder, common.quiet, judged=True)
+    command = shlex.join(["impasto", *sys.argv[1:]])
+    studies.write(study, studies.with_measures(study, painted), folder, command)
+    if not common.quiet:
+        print(f"wrote {folder / 'report.html'} (and {', '.join(studies.OUTPUTS[:3])})",
+              file=sys.stderr)  # fmt: skip
+
+
+def _painted(study: "Study", folder: Path, quiet: bool, judged: bool) -> "list[Painted]":
+    """Every cell of a study, said as it comes."""
+    from impasto import studies
+
+    found = []
+    for number, one in enumerate(studies.run(study, folder, judged), 1):
+        found.append(one)
+        if not quiet:
+            print(f"{number}/{len(study.cells)}  {one.cell.name}.png", file=sys.stderr, flush=True)
+    return found

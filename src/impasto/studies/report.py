@@ -1,0 +1,220 @@
+"""A study written down: a labelled figure, a table of numbers, a page that needs nothing else."""
+
+import csv
+import io
+import shlex
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from impasto import images, pages, paintings, plot
+from impasto.images import Picture
+from impasto.settings import Settings, as_text, settings_for
+from impasto.studies.study import Painted, Plot, Study
+
+THUMB = 256  # px of the pictures in the figure
+OUTPUTS = ("figure.png", "figure.pdf", "numbers.csv", "report.html")
+UNIT = 1.9  # inches of a cell's width
+
+
+def write(study: Study, painted: Sequence[Painted], folder: Path, command: str) -> None:
+    """Write figure.png, figure.pdf, numbers.csv and report.html into a folder.
+
+    command: what was typed, for the page. Raises SettingError where matplotlib is not installed.
+    """
+    made = figure(study, painted)
+    plot.write(made, folder / "figure.png")
+    plot.write(made, folder / "figure.pdf")
+    images.write_bytes(table(study, painted).encode(), folder / "numbers.csv")
+    images.write_bytes(page(study, painted, command).encode(), folder / "report.html")
+
+
+def figure(study: Study, painted: Sequence[Painted]) -> Any:
+    """The pictures in rows and columns with their labels, photo and painting before them, and the
+    study's plots below."""
+    down, across = len(study.rows), len(study.columns)
+    first = painted[0].cell
+    ratio = first.content.size[1] / first.content.size[0]
+    height = UNIT * (down * (ratio + 0.32) + 0.6)
+    below = 2.9 if study.plots else 0.0
+    made = plot.figures()(figsize=(UNIT * (across + 1.15), height + below), layout="constrained")
+    made.suptitle(study.title, fontsize=13)
+    parts = made.subfigures(2, 1, height_ratios=[height, below]) if study.plots else [made]
+    grid = parts[0].subplots(down, across + 1, squeeze=False)
+    for axes in grid.flat:
+        axes.set(xticks=[], yticks=[])
+        axes.spines[:].set_visible(False)
+    _inputs(grid, study, painted)
+    for one in painted:
+        axes = grid[one.cell.row][one.cell.column + 1]
+        axes.imshow(_thumb(one.picture))
+        shown = [f"{name} {one.numbers[name]:.3g}" for name in study.numbers if name in one.numbers]
+        axes.set_xlabel("  ".join(shown), fontsize=7, labelpad=2)
+        if one.cell.row == 0:
+            axes.set_title(study.columns[one.cell.column], fontsize=9)
+        if one.cell.column == 0:
+            axes.set_ylabel(study.rows[one.cell.row], fontsize=9)
+    if study.plots:
+        for axes, diagram in zip(
+            parts[1].subplots(1, len(study.plots), squeeze=False).flat, study.plots, strict=True
+        ):
+            draw(axes, diagram, study, painted)
+    return made
+
+
+def draw(axes: Any, diagram: Plot, study: Study, painted: Sequence[Painted]) -> None:
+    """A diagram of a study."""
+    axes.set_title(diagram.title, fontsize=10)
+    axes.spines[["top", "right"]].set_visible(False)
+    {"losses": _losses, "points": _points, "lines": _lines}[diagram.kind](
+        axes, diagram, study, painted
+    )
+
+
+def table(study: Study, painted: Sequence[Painted]) -> str:
+    """Every number as comma-separated values, with the command that paints the picture."""
+    names = list(dict.fromkeys(name for one in painted for name in one.numbers))
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(["row", "column", "photo", "painting", "picture", *names, "command"])
+    for one in painted:
+        cell = one.cell
+        writer.writerow(
+            [
+                study.rows[cell.row], study.columns[cell.column], cell.content.name, cell.style,
+                f"{cell.name}.png", *(one.numbers.get(name, "") for name in names),
+                command_of(one),
+            ]
+        )  # fmt: skip
+    return buffer.getvalue()
+
+
+def command_of(one: Painted) -> str:
+    """The command that paints a cell's picture."""
+    cell, settings = one.cell, one.cell.settings
+    words = ["impasto", "stylize", cell.content.origin or cell.content.name, cell.style]
+    words += options_of(settings)
+    if cell.after is not None:  # of a run at one scale: so many steps and no more
+        at = words.index("--steps") if "--steps" in words else len(words)
+        words[at : at + 2] = ["--steps", str(cell.after)]
+    return shlex.join([*words, "-o", f"{cell.name}.png"])
+
+
+def options_of(settings: Settings) -> list[str]:
+    """The settings as options of the command line: those that differ from their preset."""
+    usual = settings_for(settings.preset)
+    words: list[str] = []
+    for item in fields(Settings):
+        value = getattr(settings, item.name)
+        if item.name == "preset" and value != "best":
+            words += ["--preset", value]
+        elif item.name != "preset" and value != getattr(usual, item.name):
+            option = "--" + item.name.replace("_", "-")
+            words += [option] if value is True else [option, as_text(value)]
+    return words
+
+
+def page(study: Study, painted: Sequence[Painted], command: str) -> str:
+    """A page with the pictures, a slider between photo and result, the plots and all commands; it
+    needs no other file and no network."""
+    names = list(dict.fromkeys(name for one in painted for name in one.numbers))
+    photos = list(dict.fromkeys(one.cell.content for one in painted))
+    cells = [
+        {
+            "row": study.rows[one.cell.row],
+            "column": study.columns[one.cell.column],
+            "place": (one.cell.row, one.cell.column),
+            "picture": pages.picture_uri(one.picture),
+            "photo": photos.index(one.cell.content),
+            "numbers": {name: f"{one.numbers[name]:.4g}" for name in one.numbers},
+            "command": command_of(one),
+        }
+        for one in painted
+    ]
+    return pages.rendered(
+        "study.html", title=study.title, study=study, cells=cells, names=names, command=command,
+        photos=[_named(photo.name, _like(photo, painted)) for photo in photos],
+        painting=_named(painted[0].cell.style, paintings.picture(painted[0].cell.style)),
+        plots=[_svg(diagram, study, painted) for diagram in study.plots],
+        shown=[name for name in study.numbers if name in names],
+    )  # fmt: skip
+
+
+def _inputs(grid: Any, study: Study, painted: Sequence[Painted]) -> None:
+    """The photo before each row and, below the first one, the painting."""
+    by_row = {one.cell.row: one.cell.content for one in reversed(painted)}
+    shown: dict[int, tuple[str, Picture]] = {}
+    for row, photo in by_row.items():
+        if row == 0 or photo is not by_row[0]:
+            shown[row] = ("photo", photo)
+    if len(shown) < len(study.rows):
+        at = next(row for row in range(len(study.rows)) if row not in shown)
+        shown[at] = ("painting", paintings.picture(painted[0].cell.style))
+    for row, (name, picture) in shown.items():
+        grid[row][0].imshow(_thumb(picture))
+        grid[row][0].set_title(name, fontsize=9)
+
+
+def _losses(axes: Any, diagram: Plot, study: Study, painted: Sequence[Painted]) -> None:
+    """A term's way down: a line for each run; with y `each`, one for each term of the longest."""
+    lines: list[tuple[str, str, Painted]]
+    longest = max(painted, key=lambda one: len(one.history))
+    if diagram.y == "each":
+        terms = [name for name in ("content", "style", "total") if name in longest.history[-1]]
+        lines = [(name, name, longest) for name in terms]
+    else:
+        lines = [(_name(one, study), diagram.y, one) for one in painted]
+    for name, term, one in lines:
+        records = [r for r in one.history if r.get(term, 0) > 0 and "detail" not in r]
+        axes.loglog([r[diagram.x] for r in records], [r[term] for r in records], label=name)
+    axes.set(xlabel=diagram.x, ylabel="loss (weighted)")
+    axes.legend(frameon=False, fontsize=7, ncols=2)
+
+
+def _points(axes: Any, diagram: Plot, study: Study, painted: Sequence[Painted]) -> None:
+    for one in painted:
+        x, y = one.numbers[diagram.x], one.numbers[diagram.y]
+        axes.plot(x, y, "o", color=f"C{one.cell.row}", markersize=4)
+        axes.annotate(_name(one, study), (x, y), fontsize=7, xytext=(4, 2),
+                      textcoords="offset points")  # fmt: skip
+    axes.set(xlabel=diagram.x, ylabel=diagram.y)
+
+
+def _lines(axes: Any, diagram: Plot, study: Study, painted: Sequence[Painted]) -> None:
+    for row, name in enumerate(study.rows):
+        ours = [one for one in painted if one.cell.row == row]
+        columns = [one.cell.column for one in ours]
+        axes.plot(columns, [one.numbers[diagram.y] for one in ours], "o-", markersize=3, label=name)
+    axes.set_xticks(range(len(study.columns)), study.columns, fontsize=7)
+    axes.set_ylabel(diagram.y)
+    axes.legend(frameon=False, fontsize=7)
+
+
+def _name(one: Painted, study: Study) -> str:
+    parts = (study.rows[one.cell.row], study.columns[one.cell.column])
+    return ", ".join(part for part in parts if part)
+
+
+def _thumb(picture: Picture) -> Image.Image:
+    size = images.fit(picture.size, min(THUMB, max(picture.size)))
+    return images.to_pil(Picture(picture.resized(*size).pixels))
+
+
+def _like(photo: Picture, painted: Sequence[Painted]) -> Picture:
+    """The photo at the size of its largest result."""
+    sizes = [one.picture.size for one in painted if one.cell.content is photo]
+    return photo.resized(*max(sizes))
+
+
+def _named(name: str, picture: Picture) -> dict[str, str]:
+    return {"name": name, "picture": pages.picture_uri(picture)}
+
+
+def _svg(diagram: Plot, study: Study, painted: Sequence[Painted]) -> str:
+    """A diagram as a data URI of an SVG."""
+    made = plot.figures()(figsize=(5.5, 3.6), layout="constrained")
+    draw(made.add_subplot(), diagram, study, painted)
+    return pages.figure_uri(made)
