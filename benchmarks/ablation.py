@@ -32,10 +32,15 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "best": {},
     "draft": {"preset": "draft"},
     "doubling scales": {"scale_ratio": 2, "steps": (60, 40)},
-    "doubling, 120 steps": {"scale_ratio": 2, "steps": (60, 40, 120)},
-    "doubling, draft": {"scale_ratio": 2, "steps": (30, 20, 12)},
     "finer scales": {"scale_ratio": 1.26, "steps": (40, 20, 20, 20, 20, 16)},
-    "more steps": {"steps": (40, 30, 30, 30, 40)},
+    "prototype, 120 steps": {
+        "scale_ratio": 2, "steps": (60, 40, 120), "detail_steps": 0, "start": "content"
+    },
+    "prototype, draft": {
+        "scale_ratio": 2, "steps": (30, 20, 12), "detail_steps": 0, "start": "content"
+    },
+    "no detail steps": {"detail_steps": 0},
+    "the photo's colours": {"start": "content"},
     "gram alone": {"style_loss": "gram"},
     "wasserstein": {"style_loss": "wasserstein"},
     "shallow layers": {

@@ -1,6 +1,9 @@
 """Run the commands of docs/gallery.md and put their pictures into docs/pictures/gallery.
 
-python tools/make_gallery.py [--only WORD]   WORD: of the outputs' names
+python tools/make_gallery.py [--page studies] [--only WORD]
+
+Another page is made the same way: --page studies runs those of docs/studies.md. WORD: a part of the
+commands to run.
 """
 
 import argparse
@@ -13,8 +16,7 @@ from PIL import Image
 from impasto.cli import main as impasto
 
 ROOT = Path(__file__).parents[1]
-PICTURES = ROOT / "docs" / "pictures" / "gallery"
-SIDE, FILM_SIDE = 400, 200  # px, of the pictures shown
+SIDE, FILM_SIDE, FIGURE_SIDE = 400, 200, 1200  # px, of the pictures shown
 
 
 def commands(page: str) -> list[list[str]]:
@@ -27,27 +29,39 @@ def commands(page: str) -> list[list[str]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--only", default="", help="commands with this word alone")
-    only: str = parser.parse_args().only
-    page = (ROOT / "docs" / "gallery.md").read_text("utf-8")
+    parser.add_argument("--page", choices=("gallery", "studies"), default="gallery")
+    given = parser.parse_args()
+    only: str = given.only
+    pictures = ROOT / "docs" / "pictures" / given.page
+    page = (ROOT / "docs" / f"{given.page}.md").read_text("utf-8")
     (ROOT / "out").mkdir(exist_ok=True)
     for words in commands(page):
         if only in " ".join(words):
             writes = words[0] in ("stylize", "texture", "rerun")
             assert impasto([*words, *(["--force"] if writes else [])]) == 0, words
-    PICTURES.mkdir(parents=True, exist_ok=True)
-    for name in re.findall(r"pictures/gallery/([^)]+)", page):
-        show(PICTURES / name)
+    pictures.mkdir(parents=True, exist_ok=True)
+    for name in re.findall(rf"pictures/{given.page}/([^)]+)", page):
+        if source_of(Path(name)).exists():
+            show(pictures / name)
+
+
+def source_of(target: Path) -> Path:
+    """What a command wrote for a picture of the page."""
+    folder = ROOT / "out" / target.stem
+    if target.suffix == ".gif":
+        return ROOT / "out" / target.name
+    found = (folder / "sheet.png", folder / "figure.png", folder.with_suffix(".png"))
+    return next((file for file in found if file.exists()), found[-1])
 
 
 def show(target: Path) -> None:
     """A small copy of what a command wrote."""
-    stem = target.stem
-    source = ROOT / "out" / ("sheet/sheet.png" if stem == "sheet" else f"{stem}.png")
     if target.suffix == ".gif":
         show_film(target)
         return
+    source = source_of(target)
     with Image.open(source) as image:
-        side = SIDE if stem not in ("sheet", "loss") else 2 * SIDE
+        side = {"figure": FIGURE_SIDE, "sheet": 2 * SIDE, "loss": 2 * SIDE}.get(source.stem, SIDE)
         image.thumbnail((side, side), Image.Resampling.LANCZOS)
         if target.suffix == ".jpg":
             image.convert("RGB").save(target, quality=88)

@@ -31,7 +31,7 @@ from impasto.values import bytes_of
 NOISE_MEAN, NOISE_DEVIATION = 0.5, 0.2  # of the white noise start, in [0, 1]; clamped to it
 
 SHALLOW_STRIDE = 4  # px between neighbours at the deepest of the shallow layers: relu3_1 or so
-DETAIL_COST = 0.35  # of a step for detail, in steps of the whole objective
+DETAIL_COST = 0.39  # of a step for detail, in steps of the whole objective
 
 Record = dict[str, int | float]
 

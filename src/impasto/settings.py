@@ -181,12 +181,12 @@ class Settings:
         20, "How many past steps L-BFGS remembers.", at_least=1, at_most=200, group="Optimisation"
     )
     steps: Counts = setting(
-        (40, 30, 30, 25, 20),
+        (40, 40, 24),
         "Steps at each scale, the smallest first; the last number holds for all larger scales.",
         at_least=1, group="Optimisation",
     )  # fmt: skip
     detail_steps: Counts = setting(
-        (6,),
+        (10,),
         "Steps at the start of each scale after the first that match the style's shallow layers "
         "alone: they bring back the fine strokes that enlarging lost, at a third of the cost.",
         at_least=0, group="Optimisation",
@@ -197,7 +197,7 @@ class Settings:
         at_least=0, group="Optimisation",
     )  # fmt: skip
     scale_ratio: float = setting(
-        1.414,
+        2.0,
         "How much larger each scale is than the one before, about; 1.414 doubles the pixels.",
         at_least=1.1, at_most=16, group="Optimisation",
     )  # fmt: skip
@@ -254,7 +254,7 @@ class Settings:
 
 PRESETS: dict[str, dict[str, Any]] = {
     "best": {},
-    "draft": {"steps": (16, 12, 8, 6, 4)},
+    "draft": {"steps": (16, 6, 2), "detail_steps": (8, 5)},
     "paper": {
         "content_weight": 1.0,
         "style_weight": 3e7,
