@@ -21,7 +21,7 @@ MODULES = [m.name for m in pkgutil.walk_packages(impasto.__path__, "impasto.")]
 
 
 INLINE = re.compile(
-    r"`(impasto (?:stylize|styles|weights|doctor|texture|rerun|info|study)[^`\n]*)`"
+    r"`(impasto (?:stylize|styles|weights|doctor|texture|rerun|info|study|classify)[^`\n]*)`"
 )
 
 
@@ -30,9 +30,7 @@ def commands() -> list[str]:
     found = []
     for page in PAGES:
         text = page.read_text("utf-8")
-        found += re.findall(
-            r"`(impasto (?:stylize|styles|weights|doctor|texture|rerun|info|study)[^`\n]*)`", text
-        )
+        found += INLINE.findall(text)
         for block in re.findall(r"```sh\n(.*?)```", text, re.S):
             for line in block.splitlines():
                 if match := re.search(r"(?:^|bin/)(impasto .*)", line):

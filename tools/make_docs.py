@@ -22,8 +22,8 @@ DOCS = Path(__file__).parents[1] / "docs"
 COMMANDS = [
     words.split()
     for words in (
-        "", "stylize", "texture", "rerun", "info", "study", "study sheet", "evaluate", "styles",
-        "weights", "weights list", "weights verify", "weights get", "doctor",
+        "", "stylize", "texture", "rerun", "info", "study", "study sheet", "evaluate", "classify",
+        "styles", "weights", "weights list", "weights verify", "weights get", "doctor",
     )
 ]  # fmt: skip
 NOTE = "<!-- Made by tools/make_docs.py from the code: change it there. -->\n\n"
