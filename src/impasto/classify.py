@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Literal
 
 import torch
 from jaxtyping import Float
@@ -23,8 +22,7 @@ from impasto import images, paintings, vgg, weights
 from impasto.errors import SettingError, WeightsError
 from impasto.images import Picture, Source
 
-Network = Literal["efficientnet-lite0", "vgg19"]
-NETWORKS: tuple[Network, ...] = ("efficientnet-lite0", "vgg19")
+NETWORKS = ("efficientnet-lite0", "vgg19")
 """The networks, the one that needs no download first."""
 
 SIDE = 224  # px, what both networks were trained on
@@ -98,9 +96,10 @@ class Classifier:
     `impasto weights get vgg19-classifier`.
     """
 
-    def __init__(self, network: Network = "efficientnet-lite0") -> None:
+    def __init__(self, network: str = "efficientnet-lite0") -> None:
         if network not in NETWORKS:
-            raise SettingError(f"no network is called {network!r}: choose from {NETWORKS}")
+            known = ", ".join(NETWORKS)
+            raise SettingError(f"no network is called {network!r}: choose from {known}")
         self.network = network
         self._logits = _efficientnet_lite0() if network == "efficientnet-lite0" else _vgg19()
 

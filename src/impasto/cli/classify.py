@@ -99,10 +99,9 @@ def strength_of(path: Path) -> float | None:
     from impasto import images
 
     try:
-        recipe: Any = images.recipe_of(path)
+        settings: Any = images.recipe_of(path).get("settings")
     except PictureError:
         return None
-    settings = recipe.get("settings") if isinstance(recipe, dict) else None
     strength = settings.get("strength") if isinstance(settings, dict) else None
     return strength if isinstance(strength, float | int) else None
 
@@ -130,9 +129,7 @@ def _print_table(views: Sequence[View], top: int) -> None:
 
     console = Console()
     blocks = console.encoding.lower().startswith("utf")
-    across = max(1, console.width // (CELL + 2))
-    for first in range(0, len(views), across):
-        group = views[first : first + across]
+    for number, group in enumerate(_groups(views, console.width // (CELL + 2))):
         table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
         for _ in group:
             table.add_column(width=CELL)
@@ -141,9 +138,18 @@ def _print_table(views: Sequence[View], top: int) -> None:
             table.add_row(*(_line(label, value, blocks) for label, value in guesses))
         if len(views) > 1:
             table.add_row(*(_comparison(view, blocks) for view in group))
-        if first:
+        if number:
             console.print()
         console.print(table)
+
+
+def _groups(views: Sequence[View], across: int) -> list[Sequence[View]]:
+    """What stands side by side: the photo with some of the others, or one alone."""
+    if across < 2 or len(views) == 1:
+        return [[view] for view in views]
+    photo, *others = views
+    step = across - 1
+    return [[photo, *others[first : first + step]] for first in range(0, len(others), step)]
 
 
 def _line(label: str, probability: float, blocks: bool) -> "Text":
