@@ -34,10 +34,16 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "doubling scales": {"scale_ratio": 2, "steps": (60, 40)},
     "finer scales": {"scale_ratio": 1.26, "steps": (40, 20, 20, 20, 20, 16)},
     "prototype, 120 steps": {
-        "scale_ratio": 2, "steps": (60, 40, 120), "detail_steps": 0, "start": "content"
+        "scale_ratio": 2,
+        "steps": (60, 40, 120),
+        "detail_steps": 0,
+        "start": "content",
     },
     "prototype, draft": {
-        "scale_ratio": 2, "steps": (30, 20, 12), "detail_steps": 0, "start": "content"
+        "scale_ratio": 2,
+        "steps": (30, 20, 12),
+        "detail_steps": 0,
+        "start": "content",
     },
     "no detail steps": {"detail_steps": 0},
     "the photo's colours": {"start": "content"},

@@ -22,10 +22,10 @@ DOCS = Path(__file__).parents[1] / "docs"
 COMMANDS = [
     words.split()
     for words in (
-        "", "stylize", "texture", "rerun", "info", "evaluate", "study", "study layers",
-        "study weights", "study inits", "study steps", "study optimizers", "study scale",
-        "study content", "study strength", "study reconstruct", "study sheet", "styles",
-        "weights", "weights list", "weights verify", "weights get", "doctor",
+        "", "stylize", "texture", "rerun", "info", "evaluate", "classify", "study",
+        "study layers", "study weights", "study inits", "study steps", "study optimizers",
+        "study scale", "study content", "study strength", "study reconstruct", "study sheet",
+        "styles", "weights", "weights list", "weights verify", "weights get", "doctor",
     )
 ]  # fmt: skip
 NOTE = "<!-- Made by tools/make_docs.py from the code: change it there. -->\n\n"

@@ -10,6 +10,7 @@ public ones; `paint.py` is the recipe, `moments.py` and `losses.py` the mathemat
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from impasto.classify import Classifier, Prediction
     from impasto.errors import (
         DivergedError,
         ImpastoError,
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Classifier": "classify",
+    "Prediction": "classify",
     "DivergedError": "errors",
     "ImpastoError": "errors",
     "PictureError": "errors",
@@ -44,9 +47,9 @@ _HOMES = {
     "stylize": "paint",
 }
 __all__ = [
-    "DivergedError", "ImpastoError", "Picture", "PictureError", "Region", "Result", "SettingError",
-    "Settings", "Step", "Verdict", "WeightsError", "__version__", "evaluate", "settings_for",
-    "steps", "stylize",
+    "Classifier", "DivergedError", "ImpastoError", "Picture", "PictureError", "Prediction",
+    "Region", "Result", "SettingError", "Settings", "Step", "Verdict", "WeightsError",
+    "__version__", "evaluate", "settings_for", "steps", "stylize",
 ]  # fmt: skip
 
 

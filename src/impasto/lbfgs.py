@@ -119,7 +119,7 @@ class Lbfgs(torch.optim.Optimizer):
         """-H g by the two-loop recursion, on coefficients of the rows and of the gradient."""
         if not self.slots:
             size = gradient.square().mean().sqrt().clamp_min(1e-30)
-            return gradient * (-FIRST_STEP / size)
+            return gradient * (-self.first_step / size)
         g = len(along)  # the index of the gradient's coefficient
         table = torch.zeros(g + 1, g + 1, dtype=torch.float64)
         table[:g, :g] = self.products[:g, :g]

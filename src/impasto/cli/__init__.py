@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import cyclopts
 
 from impasto import __version__
-from impasto.cli import doctor, evaluate, recipes, study, styles, stylize, weights
+from impasto.cli import classify, doctor, evaluate, recipes, study, styles, stylize, weights
 from impasto.errors import DivergedError, ImpastoError
 
 app = cyclopts.App(
@@ -27,6 +27,7 @@ app.command(recipes.rerun)
 app.command(recipes.info)
 app.command(study.app)
 app.command(evaluate.evaluate)
+app.command(classify.classify)
 app.command(styles.styles)
 app.command(weights.app)
 app.command(doctor.doctor)

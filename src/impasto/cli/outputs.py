@@ -110,10 +110,10 @@ def plan(
         raise SettingError(f"--checkpoint-every is {asked.checkpoint_every:g}: it must be above 0")
     if asked.timelapse is not None:
         timelapse.Timelapse(asked.timelapse)
-        _check_place(asked.timelapse, asked.force)
+        check_place(asked.timelapse, asked.force)
     if asked.plot is not None:
         plot.check(asked.plot)
-        _check_place(asked.plot, asked.force)
+        check_place(asked.plot, asked.force)
     others = [*inputs, str(target), str(asked.timelapse), str(asked.plot)]
     _check_checkpoint(asked.checkpoint, resume, others, asked.force)
     kind = images.check_output(target, asked.bits) if target else "PNG"
@@ -253,7 +253,7 @@ def _target(asked: Outputs, default: Path | None, inputs: Sequence[str]) -> Path
     return target
 
 
-def _check_place(path: Path, force: bool) -> None:
+def check_place(path: Path, force: bool) -> None:
     """PictureError if a file cannot be written there."""
     _check_folder(path)
     if path.exists() and not force:

@@ -123,7 +123,9 @@ def recipe_of(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise PictureError(f"cannot read {path} ({reason(error)}): check the name") from None
     try:
-        found: dict[str, Any] = json.loads(text or "")
+        found = json.loads(text or "")
+        if not isinstance(found, dict):
+            raise ValueError("a recipe is an object")
     except ValueError:
         raise PictureError(
             f"{path} does not say how it was made: only pictures that impasto wrote, and nothing "
