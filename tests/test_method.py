@@ -579,11 +579,11 @@ def test_two_loops() -> None:
 
 def test_scales() -> None:
     """
-    side_i = 128 (512 / 128)^(i / 4),   i = 0 ... 4
+    side_i = 128 (512 / 128)^(i / 2),   i = 0 ... 2
     """
     found = scales.scale_sizes((512, 400), settings_for(), 16)
-    assert [max(size) for size in found] == [round(128 * 4 ** (i / 4)) for i in range(5)]
-    assert [max(size) for size in found] == [128, 181, 256, 362, 512]
+    assert [max(size) for size in found] == [round(128 * 4 ** (i / 2)) for i in range(3)]
+    assert [max(size) for size in found] == [128, 256, 512]
 
 
 def test_carry_up() -> None:

@@ -86,7 +86,11 @@ def help_of(words: list[str]) -> str:
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
         impasto([*words, "--help"])
-    return "".join(line.rstrip() + "\n" for line in printed.getvalue().splitlines())
+    lines = [line.rstrip() for line in printed.getvalue().splitlines()]
+    if words[:1] == ["study"] and words[1:] not in ([], ["sheet"]):
+        last = next(i for i, line in enumerate(lines) if line.startswith("╭─ Picture"))
+        lines = [*lines[:last], "... and the options of impasto stylize, for every picture."]
+    return "".join(line + "\n" for line in lines)
 
 
 if __name__ == "__main__":

@@ -152,8 +152,8 @@ def _relations(vectors: Float[Tensor, "n c"]) -> Float[Tensor, "n n"]:
 def total_variation(image: Float[Tensor, "b c h w"]) -> Float[Tensor, "b"]:
     """The mean over values of the squared differences to the right and lower neighbours.
 
-    Mahendran and Vedaldi 2015 (their R_V^beta with beta = 2), as a mean so that its weight means the same
-    at every size.
+    Mahendran and Vedaldi 2015 (their R_V^beta with beta = 2), as a mean so that its weight means
+    the same at every size.
     """
     right = (image[..., :, 1:] - image[..., :, :-1]).square().flatten(1).mean(1)
     below = (image[..., 1:, :] - image[..., :-1, :]).square().flatten(1).mean(1)

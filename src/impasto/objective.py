@@ -70,9 +70,10 @@ class _Slopes:
 class Objective:
     """alpha L_content + beta L_style + tv L_tv (+ L_structure) as a function of pixels.
 
-    L_content = sum_l v_l content(F_l, P_l) and L_style = sum_r t_r a_r sum_l w_l sum_k style_k(M_rl,
-    M*_rl) over regions r with their weight t_r and share a_r of the picture, layers l with theirs
-    and the chosen style losses k (Gatys et al. 2016, eq. 5 and 7). `content_guides` weigh the positions of
+    L_content = sum_l v_l content(F_l, P_l) and
+    L_style = sum_r t_r a_r sum_l w_l sum_k style_k(M_rl, M*_rl)
+    over regions r with their weight t_r and share a_r of the picture, layers l with theirs and the
+    chosen style losses k (Gatys et al. 2016, eq. 5 and 7). `content_guides` weigh the positions of
     content layers, `visible` tells which positions count at all (a transparent photo's do not):
     shares and relative losses are of these. `tile` is the side of the tiles in px, None for the
     whole picture at once.

@@ -7,7 +7,7 @@ from typing import Any
 from impasto.errors import SettingError
 from impasto.images import Picture
 from impasto.settings import Settings, settings_for
-from impasto.studies.measures import distance_to_first, structure_kept
+from impasto.studies.measures import distance_to_first, recognised, structure_kept
 from impasto.studies.study import Cell, Plot, Study, stem
 
 Options = dict[str, Any]
@@ -190,11 +190,15 @@ def strength(
     ]  # fmt: skip
     return Study(
         "strength", "From the photo to the painting",
-        "Every step to the right goes further from the photo and nearer to the painting, on every "
-        "photo alike.",
+        "Every step to the right goes further from the photo and nearer to the painting. A network "
+        "trained on ImageNet soon no longer sees what it saw in the photo, where people still do: "
+        "it goes by texture (Geirhos et al. 2019).",
         tuple(names), tuple(f"strength {value:g}" for value in strengths), tuple(cells),
         (Plot("lines", "column", "lpips", "distance to the photo"),
-         Plot("lines", "column", "style", "distance to the painting")),
+         Plot("lines", "column", "style", "distance to the painting"),
+         Plot("lines", "column", "own_label", "probability of what the network saw in the photo")),
+        recognised,
+        ("lpips", "style", "own_label"),
     )  # fmt: skip
 
 

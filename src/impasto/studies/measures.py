@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from impasto import colour, images
+from impasto.errors import WeightsError
 from impasto.images import Picture
 from impasto.studies.study import Numbers, Painted
 
@@ -51,6 +52,20 @@ def structure_kept(painted: Sequence[Painted]) -> list[Numbers]:
         }
         for one in painted
     ]
+
+
+def recognised(painted: Sequence[Painted]) -> list[Numbers]:
+    """Whether EfficientNet-Lite0 still sees in each picture what it saw in the photo, 1 or 0, and
+    how surely (`classify.agreement`); nothing where impasto[classify] is not installed."""
+    from impasto.classify import Classifier, agreement
+
+    try:
+        classifier = Classifier()
+    except WeightsError:
+        return [{} for _ in painted]
+    photos = {one.cell.content: classifier.predict(one.cell.content) for one in painted}
+    found = [agreement(photos[one.cell.content], classifier.predict(one.picture)) for one in painted]
+    return [{"recognised": float(a.same), "own_label": a.after} for a in found]
 
 
 def distance_to_first(painted: Sequence[Painted]) -> list[Numbers]:

@@ -39,10 +39,11 @@ def figure(study: Study, painted: Sequence[Painted]) -> Any:
     first = painted[0].cell
     ratio = first.content.size[1] / first.content.size[0]
     height = UNIT * (down * (ratio + 0.32) + 0.6)
-    below = 2.9 if study.plots else 0.0
+    diagrams = plots_of(study, painted)
+    below = 2.9 if diagrams else 0.0
     made = plot.figures()(figsize=(UNIT * (across + 1.15), height + below), layout="constrained")
     made.suptitle(study.title, fontsize=13)
-    parts = made.subfigures(2, 1, height_ratios=[height, below]) if study.plots else [made]
+    parts = made.subfigures(2, 1, height_ratios=[height, below]) if diagrams else [made]
     grid = parts[0].subplots(down, across + 1, squeeze=False)
     for axes in grid.flat:
         axes.set(xticks=[], yticks=[])
@@ -57,12 +58,17 @@ def figure(study: Study, painted: Sequence[Painted]) -> Any:
             axes.set_title(study.columns[one.cell.column], fontsize=9)
         if one.cell.column == 0:
             axes.set_ylabel(study.rows[one.cell.row], fontsize=9)
-    if study.plots:
-        for axes, diagram in zip(
-            parts[1].subplots(1, len(study.plots), squeeze=False).flat, study.plots, strict=True
-        ):
+    if diagrams:
+        below_it = parts[1].subplots(1, len(diagrams), squeeze=False).flat
+        for axes, diagram in zip(below_it, diagrams, strict=True):
             draw(axes, diagram, study, painted)
     return made
+
+
+def plots_of(study: Study, painted: Sequence[Painted]) -> list[Plot]:
+    """The study's plots, but for those of numbers that could not be measured here."""
+    known = set.intersection(*(set(one.numbers) for one in painted))
+    return [plot for plot in study.plots if plot.kind == "losses" or plot.y in known]
 
 
 def draw(axes: Any, diagram: Plot, study: Study, painted: Sequence[Painted]) -> None:
@@ -138,7 +144,10 @@ def page(study: Study, painted: Sequence[Painted], command: str) -> str:
         "study.html", title=study.title, study=study, cells=cells, names=names, command=command,
         photos=[_named(photo.name, _like(photo, painted)) for photo in photos],
         painting=_named(painted[0].cell.style, paintings.picture(painted[0].cell.style)),
-        plots=[_svg(diagram, study, painted) for diagram in study.plots],
+        plots=[
+            {"title": diagram.title, "picture": _svg(diagram, study, painted)}
+            for diagram in plots_of(study, painted)
+        ],
         shown=[name for name in study.numbers if name in names],
     )  # fmt: skip
 
