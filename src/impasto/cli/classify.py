@@ -73,7 +73,7 @@ def classify(
     if not json:
         _print_table(views, top)
     if output is not None:
-        titles = [view.title for view in views]
+        titles = ["\n".join(view.title) for view in views]
         found = [view.prediction for view in views]
         plot.write(plot.predictions(squares, found, titles, top), output)
 
@@ -88,10 +88,10 @@ class View:
     compared: "Agreement | None"
 
     @property
-    def title(self) -> str:
-        """The picture's name, and the strength it was painted with."""
-        strength = "" if self.strength is None else f" (strength {self.strength:g})"
-        return self.prediction.name + strength
+    def title(self) -> list[str]:
+        """The picture's name, and the strength it was painted with, if that is known."""
+        strength = [] if self.strength is None else [f"(strength {self.strength:g})"]
+        return [self.prediction.name, *strength]
 
 
 def strength_of(path: Path) -> float | None:
@@ -133,7 +133,7 @@ def _print_table(views: Sequence[View], top: int) -> None:
         table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
         for _ in group:
             table.add_column(width=CELL)
-        table.add_row(*(Text(view.title, style="bold", overflow="ellipsis") for view in group))
+        table.add_row(*(Text(" ".join(view.title), style="bold") for view in group))
         for guesses in zip(*(view.prediction.top(top) for view in group), strict=True):
             table.add_row(*(_line(label, value, blocks) for label, value in guesses))
         if len(views) > 1:
