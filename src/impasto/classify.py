@@ -30,7 +30,7 @@ CROPPED = 224 / 256  # of the short side: scaled to 256 px, of which the middle 
 CLASSES = 1000  # of ImageNet (ILSVRC 2012)
 
 LITE0_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
-LITE0_MEAN, LITE0_DEVIATION = 127.0, 128.0  # of 255: efficientnet_lite_builder.py in TensorFlow's
+LITE0_MEAN, LITE0_DEVIATION = 127.0, 128.0  # of 255: MEAN_RGB, STDDEV_RGB of its builder
 
 
 @dataclass(frozen=True, eq=False)
