@@ -9,7 +9,6 @@ import importlib
 import inspect
 import io
 import re
-import shlex
 from collections.abc import Callable
 from dataclasses import fields
 from itertools import pairwise
@@ -25,7 +24,6 @@ from torch.nn import functional as F
 
 import impasto
 from impasto import images, layers, lbfgs, losses, moments, recolour, scales, vgg, weights
-from impasto.cli import study
 from impasto.measuring import style_moments
 from impasto.moments import Moments
 from impasto.objective import Objective, Target, Weights
@@ -734,18 +732,3 @@ def test_the_snippets_print_what_the_page_says(monkeypatch: pytest.MonkeyPatch) 
     )  # fmt: skip
     totals = [step.losses["total"] for step in run]
     assert names["totals"][:6] == pytest.approx(totals[:6], rel=1e-2)
-
-
-def figures() -> list[tuple[str, str]]:
-    """The places where figures belong: name and command."""
-    return re.findall(r"<!-- figure: (\w+) \| (impasto .*?) -->", PAGE)
-
-
-@pytest.mark.parametrize(("name", "line"), figures())
-def test_the_figures_commands(name: str, line: str) -> None:
-    words = shlex.split(line)
-    assert words[:3] == ["impasto", "study", name]
-    assert (ROOT / words[3]).exists()
-    if name not in study.app:
-        pytest.skip(f"impasto study {name} is still to come")
-    study.app.parse_args(words[2:], exit_on_error=False, print_error=False)

@@ -64,7 +64,9 @@ def recognised(painted: Sequence[Painted]) -> list[Numbers]:
     except WeightsError:
         return [{} for _ in painted]
     photos = {one.cell.content: classifier.predict(one.cell.content) for one in painted}
-    found = [agreement(photos[one.cell.content], classifier.predict(one.picture)) for one in painted]
+    found = [
+        agreement(photos[one.cell.content], classifier.predict(one.picture)) for one in painted
+    ]
     return [{"recognised": float(a.same), "own_label": a.after} for a in found]
 
 
