@@ -185,6 +185,10 @@ def test_steps_for_detail_bring_a_scale_forward(photo: Path) -> None:
         ({"detail_steps": (3, 5)}, [0, 3, 5, 5]),
         ({"detail_steps": 6, "strength": 0.25}, [0, 3, 3, 3]),
         ({"detail_steps": 6, "style_weight": 0}, [0, 0, 0, 0]),
+        ({"detail_steps": 6, "style_weight": 1 / 9}, [0, 3, 3, 3]),  # as a strength of 1/4
+        ({"detail_steps": 6, "content_weight": 1e9}, [0, 0, 0, 0]),
+        ({"detail_steps": 6, "content_weight": 0}, [0, 6, 6, 6]),
+        ({"detail_steps": 6, "loss_scale": "mean", "content_weight": 1e9}, [0, 6, 6, 6]),
         ({"detail_steps": 6, "style_layers": "relu4_1,relu5_1"}, [0, 0, 0, 0]),
         ({"detail_steps": 6, "coarsest": 0}, [0]),
     ],

@@ -182,11 +182,11 @@ class Painter:
 
     def _details(self, scale: int) -> int:
         """How many of a scale's steps are for detail alone: fewer for a faint style."""
-        if scale == 0 or not (self.shallow and self.settings.style_weight):
+        if scale == 0 or not self.shallow:
             return 0
         counts = self.settings.detail_steps
-        strength = max(part.strength for part in self.scene.parts)
-        return round(counts[min(scale, len(counts)) - 1] * min(1.0, 2 * strength))
+        reach = max(part.reach(self.settings) for part in self.scene.parts)
+        return round(counts[min(scale, len(counts)) - 1] * reach)
 
     def _minimiser(self, image: Tensor, scale: int, settings: Settings) -> Minimiser:
         """The minimiser of a scale; after the first one it begins carefully."""

@@ -67,6 +67,21 @@ class Part:
         """What its strength multiplies the content weight with."""
         return (2 * (1 - self.strength)) ** 2
 
+    def reach(self, settings: Settings) -> float:
+        """How far the painting gets without asking the photo, 0 to 1: in the start's colours, in
+        steps for detail.
+
+        2 s up to a strength s of 0.5, all the way from there. With relative losses s is the
+        strength that gives the default weights the ratio of these: a style that weighs next to
+        nothing must not be painted all the same.
+        """
+        if settings.loss_scale != "relative":
+            return min(1.0, 2 * self.strength)
+        usual = Settings()
+        style = math.sqrt(settings.style_weight / usual.style_weight) * self.strength
+        content = math.sqrt(settings.content_weight / usual.content_weight) * (1 - self.strength)
+        return min(1.0, 2 * style / (style + content)) if style else 0.0
+
 
 class Scene:
     """A photo with its regions. Raises ImpastoError for what cannot be read or does not fit."""
@@ -126,7 +141,7 @@ class Scene:
     @cached_property
     def _tones(self) -> list[Recolouring]:
         """For each part, what gives the photo there the mean and covariance of its paintings'
-        colours; for a strength under a half, part of the way, as little of them will come.
+        colours, as far as the painting reaches.
         """
         size = images.fit(self.photo.size, min(SMALL, max(self.photo.size)))
         photo, visible = self.content_at(size), self.visible(size)
@@ -135,7 +150,7 @@ class Scene:
             weight = area if visible is None else visible if area is None else area * visible
             its = [recolour.moments_of(*strokes.at(SMALL, 1)) for strokes in part.strokes]
             wanted = mix(its, [strokes.share for strokes in part.strokes])
-            mine, amount = recolour.moments_of(photo, weight), min(1.0, 2 * part.strength)
+            mine, amount = recolour.moments_of(photo, weight), part.reach(self.settings)
             found.append(recolour.matched(mine, wanted, amount=amount, most_gain=MOST_GAIN))
         return found
 

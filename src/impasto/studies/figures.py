@@ -20,12 +20,16 @@ TRADE = Plot("points", "lpips", "style", "near the photo (left) or the painting 
 
 
 def layers(photos: Sequence[Picture], style: str, options: Options) -> Study:
-    """Style from relu1_1 alone, up to relu5_1 (columns); content at each depth (rows)."""
+    """Style from relu1_1 alone, up to relu5_1 (columns); content at each depth (rows).
+
+    From noise: what is of the photo in a picture came through the content layer.
+    """
     photo = _one(photos)
     sets = [",".join(STYLE_LAYERS[: depth + 1]) for depth in range(len(STYLE_LAYERS))]
     cells = [
         _cell(r, c, {"content": content, "style": f"to {STYLE_LAYERS[c]}"}, photo, style,
-              QUICK | {"content_layers": content, "style_layers": chosen} | options)
+              SMALL | {"start": "noise", "steps": (40, 40)} | options
+              | {"content_layers": content, "style_layers": chosen})
         for r, content in enumerate(SECOND_LAYERS)
         for c, chosen in enumerate(sets)
     ]  # fmt: skip
@@ -74,7 +78,7 @@ def inits(
     names = [f"noise, seed {s}" if start == "noise" else start for start, s in starts]
     cells = [
         _cell(0, c, {"start": start, "seed": seed}, photo, style,
-              ONE_SCALE | {"steps": 150} | options | {"start": start, "seed": seed})
+              ONE_SCALE | {"steps": 100} | options | {"start": start, "seed": seed})
         for c, (start, seed) in enumerate(starts)
     ]  # fmt: skip
     return Study(
@@ -138,11 +142,11 @@ def scale(
     """The size of the strokes (columns), at one scale and coarse to fine (rows)."""
     photo = _one(photos)
     ways: list[tuple[str, dict[str, Any]]] = [
-        ("one scale", {"coarsest": 0, "steps": 60}), ("coarse to fine", {}),
+        ("one scale", {"coarsest": 0, "steps": 60}), ("coarse to fine", {"coarsest": 64}),
     ]  # fmt: skip
     cells = [
         _cell(r, c, {"way": way, "style_scale": value}, photo, style,
-              SMALL | {"size": 384} | options | changes | {"style_scale": value})
+              SMALL | changes | options | {"style_scale": value})
         for r, (way, changes) in enumerate(ways)
         for c, value in enumerate(scales)
     ]  # fmt: skip
@@ -206,7 +210,7 @@ def reconstruct(photos: Sequence[Picture], style: str, options: Options) -> Stud
     """What each layer knows: from noise, the photo's features at one layer; the painting's moments
     at the first layers. The first figure of Gatys, Ecker and Bethge 2015."""
     photo = _one(photos)
-    base = ONE_SCALE | {"steps": 200, "start": "noise"} | options
+    base = ONE_SCALE | {"steps": 150, "start": "noise"} | options
     sets = [",".join(STYLE_LAYERS[: depth + 1]) for depth in range(len(STYLE_LAYERS))]
     of_style = [
         _cell(0, c, {"texture": f"to {STYLE_LAYERS[c]}"}, photo, style,

@@ -38,7 +38,7 @@ def figure(study: Study, painted: Sequence[Painted]) -> Any:
     down, across = len(study.rows), len(study.columns)
     first = painted[0].cell
     ratio = first.content.size[1] / first.content.size[0]
-    height = UNIT * (down * (ratio + 0.32) + 0.6)
+    height = UNIT * (down * (ratio + 0.2) + 0.5)
     diagrams = plots_of(study, painted)
     below = 2.9 if diagrams else 0.0
     made = plot.figures()(figsize=(UNIT * (across + 1.15), height + below), layout="constrained")
@@ -186,10 +186,14 @@ def _losses(axes: Any, diagram: Plot, study: Study, painted: Sequence[Painted]) 
 def _points(axes: Any, diagram: Plot, study: Study, painted: Sequence[Painted]) -> None:
     for one in painted:
         x, y = one.numbers[diagram.x], one.numbers[diagram.y]
-        axes.plot(x, y, "o", color=f"C{one.cell.row}", markersize=4)
-        axes.annotate(_name(one, study), (x, y), fontsize=7, xytext=(4, 2),
+        first = one.cell.column == 0 and study.rows[one.cell.row]
+        axes.plot(x, y, "o", color=f"C{one.cell.row}", markersize=4,
+                  label=study.rows[one.cell.row] if first else None)  # fmt: skip
+        axes.annotate(study.columns[one.cell.column], (x, y), fontsize=7, xytext=(4, 2),
                       textcoords="offset points")  # fmt: skip
     axes.set(xlabel=diagram.x, ylabel=diagram.y)
+    if any(study.rows):
+        axes.legend(frameon=False, fontsize=7)
 
 
 def _lines(axes: Any, diagram: Plot, study: Study, painted: Sequence[Painted]) -> None:
