@@ -54,8 +54,8 @@ def main() -> None:
 
 
 def settings_of(size: int) -> Settings:
-    """Those of `best`, with more steps at the last scale than it may need."""
-    best = settings_for(size=size)
+    """Those of `best` from the photo as it is, with more steps at the last scale than needed."""
+    best = settings_for(size=size, start="content")
     last = len(scales.scale_sizes((size, size), best, 16)) - 1
     return changed(best, steps=(*best.steps[:last], MOST_STEPS))
 
@@ -99,7 +99,11 @@ def race(size: int, goal: float) -> tuple[float, int, float]:
     device.keep_large_buffers()
     began = time.perf_counter()
     for step in paint.steps(photo, painting, settings):
-        if step.scale == step.scales and step.losses["total"] <= goal * 1.01:
+        if (
+            step.scale == step.scales
+            and "detail" not in step.losses
+            and step.losses["total"] <= goal * 1.01
+        ):
             stopped = time.perf_counter()
             with torch.no_grad():
                 loss = float(objective(step.picture().pixels))
