@@ -177,8 +177,9 @@ class Painter:
 
     def _begin_objective(self, plan: memory.Footprint) -> None:
         """The same pixels with an empty memory: it was one of another objective."""
-        settings = self._moved_by(plan.optimizer, plan.history)
-        self.minimiser = self._minimiser(self._pixels(), self.scale, settings)
+        settings, pixels = self._moved_by(plan.optimizer, plan.history), self._pixels()
+        self.minimiser = None  # a large picture has no room for two memories
+        self.minimiser = self._minimiser(pixels, self.scale, settings)
 
     def _details(self, scale: int) -> int:
         """How many of a scale's steps are for detail alone: fewer for a faint style."""
