@@ -83,9 +83,10 @@ def inits(
     ]  # fmt: skip
     return Study(
         "inits", "Where to start from",
-        "The losses come down to nearly the same, the pictures differ: the problem has many "
-        "solutions, and each start finds one near it. Two seeds of noise are as far from each "
-        "other as from the picture that began as the photo.",
+        "The problem has many solutions, and each start finds one near it. From the photo its "
+        "edges stay, from the painting the painting's own places, and every seed of noise goes to "
+        "another picture. Noise takes longest; the photo in the painting's colours is ahead from "
+        "the first step.",
         ("",), tuple(names), tuple(cells),
         (Plot("losses", "step", "total", "loss"),),
         distance_to_first,
@@ -106,9 +107,9 @@ def steps(
     cells = [_cell(0, c, {"steps": m}, photo, style, given, m) for c, m in enumerate(marks)]
     return Study(
         "steps", "How many steps",
-        "Colours come in the first ten steps, strokes in the next fifty; after that the loss still "
-        "falls, on a logarithmic axis, and the eye sees little of it. The content loss rises from "
-        "zero: the run began at the photo.",
+        "Strokes come in the first ten or twenty steps; from the photo as it is, colours go on "
+        "coming for two hundred. The content loss rises from zero, as the run began at the photo, "
+        "and then stays, while the style loss keeps falling.",
         ("",), tuple(f"{m} step{'s' * (m > 1)}" for m in marks), tuple(cells),
         (Plot("losses", "step", "each", "loss, by term"),),
         numbers=("loss", "lpips", "style"),
@@ -213,24 +214,25 @@ def reconstruct(photos: Sequence[Picture], style: str, options: Options) -> Stud
     base = ONE_SCALE | {"steps": 150, "start": "noise"} | options
     sets = [",".join(STYLE_LAYERS[: depth + 1]) for depth in range(len(STYLE_LAYERS))]
     of_style = [
-        _cell(0, c, {"texture": f"to {STYLE_LAYERS[c]}"}, photo, style,
+        _cell(1, c, {"texture": f"to {STYLE_LAYERS[c]}"}, photo, style,
               base | {"style_layers": chosen, "content_weight": 0.0})
         for c, chosen in enumerate(sets)
     ]  # fmt: skip
     of_content = [
-        _cell(1, c, {"content": layer}, photo, style,
+        _cell(0, c, {"content": layer}, photo, style,
               base | {"content_layers": layer, "content_weight": 1.0, "style_weight": 0.0})
         for c, layer in enumerate(SECOND_LAYERS)
     ]  # fmt: skip
     return Study(
         "reconstruct", "What the layers know",
-        "Above, the painting from noise: colour and grain from relu1_1, longer strokes with each "
-        "layer, whole forms with relu5_1, and never its arrangement. Below, the photo from noise: "
-        "relu1_2 gives every pixel back, deep layers the things and where they are, but neither "
-        "their colours nor their fine detail.",
-        ("the painting's moments", "the photo's features"),
-        tuple(f"{name[:5]}" for name in STYLE_LAYERS),
-        (*of_style, *of_content),
+        "Above, the photo from noise: relu1_2 gives every pixel back, deep layers the things and "
+        "where they are, but neither their colours nor their fine detail. Below, the painting from "
+        "noise: colour and grain from relu1_1, longer strokes with each layer, whole forms with "
+        "relu5_1, and never its arrangement.",
+        ("photo's features", "painting's moments"),
+        tuple(f"{second}; to {first}" for first, second in zip(STYLE_LAYERS, SECOND_LAYERS,
+                                                               strict=True)),
+        (*of_content, *of_style),
         (Plot("losses", "step", "total", "loss"),),
         numbers=("loss", "lpips", "style"),
     )  # fmt: skip

@@ -33,31 +33,25 @@ def write(study: Study, painted: Sequence[Painted], folder: Path, command: str) 
 
 
 def figure(study: Study, painted: Sequence[Painted]) -> Any:
-    """The pictures in rows and columns with their labels, photo and painting before them, and the
-    study's plots below."""
-    down, across = len(study.rows), len(study.columns)
-    first = painted[0].cell
+    """The pictures in rows and columns with their labels, photo and painting before them (photos
+    above, where each column has its own), and the study's plots below."""
+    above = int(len(study.rows) == 1 and len({one.cell.content for one in painted}) > 1)
+    before = 2 if len(study.rows) == 1 and not above else 1
+    down, across = len(study.rows) + above, len(study.columns) + before
+    first, diagrams = painted[0].cell, plots_of(study, painted)
     ratio = first.content.size[1] / first.content.size[0]
-    height = UNIT * (down * (ratio + 0.2) + 0.5)
-    diagrams = plots_of(study, painted)
+    height = UNIT * (down * (ratio + 0.22) + 0.5)
     below = 2.9 if diagrams else 0.0
-    made = plot.figures()(figsize=(UNIT * (across + 1.15), height + below), layout="constrained")
+    made = plot.figures()(figsize=(UNIT * (across + 0.15), height + below), layout="constrained")
     made.suptitle(study.title, fontsize=13)
     parts = made.subfigures(2, 1, height_ratios=[height, below]) if diagrams else [made]
-    grid = parts[0].subplots(down, across + 1, squeeze=False)
+    grid = parts[0].subplots(down, across, squeeze=False)
     for axes in grid.flat:
         axes.set(xticks=[], yticks=[])
         axes.spines[:].set_visible(False)
-    _inputs(grid, study, painted)
+    _inputs(grid, study, painted, above, before)
     for one in painted:
-        axes = grid[one.cell.row][one.cell.column + 1]
-        axes.imshow(_thumb(one.picture))
-        shown = [f"{name} {one.numbers[name]:.3g}" for name in study.numbers if name in one.numbers]
-        axes.set_xlabel("  ".join(shown), fontsize=7, labelpad=2)
-        if one.cell.row == 0:
-            axes.set_title(study.columns[one.cell.column], fontsize=9)
-        if one.cell.column == 0:
-            axes.set_ylabel(study.rows[one.cell.row], fontsize=9)
+        _cell(grid[one.cell.row + above][one.cell.column + before], one, study, above)
     if diagrams:
         below_it = parts[1].subplots(1, len(diagrams), squeeze=False).flat
         for axes, diagram in zip(below_it, diagrams, strict=True):
@@ -152,19 +146,36 @@ def page(study: Study, painted: Sequence[Painted], command: str) -> str:
     )  # fmt: skip
 
 
-def _inputs(grid: Any, study: Study, painted: Sequence[Painted]) -> None:
-    """The photo before each row and, below the first one, the painting."""
-    by_row = {one.cell.row: one.cell.content for one in reversed(painted)}
-    shown: dict[int, tuple[str, Picture]] = {}
-    for row, photo in by_row.items():
-        if row == 0 or photo is not by_row[0]:
-            shown[row] = ("photo", photo)
-    if len(shown) < len(study.rows):
-        at = next(row for row in range(len(study.rows)) if row not in shown)
-        shown[at] = ("painting", paintings.picture(painted[0].cell.style))
-    for row, (name, picture) in shown.items():
-        grid[row][0].imshow(_thumb(picture))
-        grid[row][0].set_title(name, fontsize=9)
+def _cell(axes: Any, one: Painted, study: Study, above: int) -> None:
+    """A picture with its labels and its numbers, two a line."""
+    axes.imshow(_thumb(one.picture))
+    shown = [f"{name} {one.numbers[name]:.3g}" for name in study.numbers if name in one.numbers]
+    lines = ["  ".join(shown[at : at + 2]) for at in range(0, len(shown), 2)]
+    axes.set_xlabel("\n".join(lines), fontsize=7, labelpad=2)
+    if one.cell.row == 0 and not above:
+        axes.set_title(study.columns[one.cell.column], fontsize=9)
+    if one.cell.column == 0:
+        axes.set_ylabel(study.rows[one.cell.row], fontsize=9)
+
+
+def _inputs(grid: Any, study: Study, painted: Sequence[Painted], above: int, before: int) -> None:
+    """The photos, each before its row or above its column, and the painting where there is room."""
+    painting = paintings.picture(painted[0].cell.style)
+    if above:
+        shown = [(grid[1][0], "painting", painting)]
+        for one in painted:
+            name = study.columns[one.cell.column]
+            shown.append((grid[0][one.cell.column + before], name, one.cell.content))
+    else:
+        by_row = {one.cell.row: one.cell.content for one in reversed(painted)}
+        new = [r for r in sorted(by_row) if r == 0 or by_row[r] is not by_row[0]]
+        shown = [(grid[row][0], "photo", by_row[row]) for row in new]
+        free = [grid[row][0] for row in sorted(by_row) if row not in new]
+        free += [grid[0][1]] if before == 2 else []
+        shown += [(axes, "painting", painting) for axes in free[:1]]
+    for axes, name, picture in shown:
+        axes.imshow(_thumb(picture))
+        axes.set_title(name, fontsize=9)
 
 
 def _losses(axes: Any, diagram: Plot, study: Study, painted: Sequence[Painted]) -> None:
