@@ -128,8 +128,9 @@ def optimizers(photos: Sequence[Picture], style: str, options: Options) -> Study
     return Study(
         "optimizers", "What moves the pixels",
         "L-BFGS, which learns the curvature, needs half the time of the next best, and its curve "
-        "falls on; the first-order methods, each with its own learning rate (sgd with momentum), end "
-        "near each other. A step costs all of them the same: one pass through the network and back.",
+        "falls on; the first-order methods, each with its own learning rate (sgd with momentum), "
+        "end near each other. A step costs all of them the same: one pass through the network and "
+        "back.",
         ("",), names, tuple(cells),
         (Plot("losses", "seconds", "total", "loss against seconds"),),
         numbers=("loss", "seconds", "style"),
