@@ -59,8 +59,8 @@ def test_options_change_what_a_study_does_not() -> None:
 def test_studies_of_one_photo_refuse_two() -> None:
     with pytest.raises(SettingError, match="one photo, not 2"):
         figures.layers(busy_and_quiet(), "poppies", {})
-    with pytest.raises(SettingError, match="two or more"):
-        figures.content(busy_and_quiet()[:1], "poppies", {})
+    with pytest.raises(SettingError, match="tilings are 0, 2"):
+        figures.content(busy_and_quiet(), "poppies", {}, (0, 2))
     with pytest.raises(SettingError, match="at least 1"):
         figures.steps(busy_and_quiet()[:1], "poppies", {}, (0, 5))
 
@@ -176,6 +176,16 @@ def test_distance_to_first(photo: Path) -> None:
     first, second = measures.distance_to_first(painted)
     assert first["lpips_to_first"] == pytest.approx(0, abs=1e-6)
     assert second["lpips_to_first"] > 0.05
+
+
+def test_a_mosaic_is_busier_and_has_the_same_colours() -> None:
+    photo = images.read(Path(__file__).parents[1] / "examples" / "coffee.jpg")
+    once, twice, often = (cell.content for cell in figures.content([photo], "poppies", {}).cells)
+    assert once is photo
+    assert measures.busyness(once) < measures.busyness(twice) < measures.busyness(often)
+    torch.testing.assert_close(
+        often.pixels.mean((2, 3)), once.pixels.mean((2, 3)), rtol=0, atol=0.01
+    )
 
 
 def test_folders_with_other_files_are_left_alone(impasto: Run, photo: Path, tmp_path: Path) -> None:

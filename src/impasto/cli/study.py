@@ -173,15 +173,22 @@ def scale(
 
 
 @app.command
-def content(*photos: Path, common: Common = COMMON, options: SettingOptions = None) -> None:
+def content(
+    *photos: Path, tilings: Counts = None,
+    common: Common = COMMON, options: SettingOptions = None,
+) -> None:  # fmt: skip
     """One painting on simple and busy photos: how busy each is, what structure survives.
+
+    Each photo as it is, and as mosaics of itself: as dark and as strong, but busier.
 
     Parameters
     ----------
     photos
-        Two photos or more.
+        One photo or more.
+    tilings
+        How many times the photo is repeated along each side; 1 2 4 if not given.
     """
-    _study("content", photos, common, options)
+    _study("content", photos, common, options, tilings=tilings)
 
 
 @app.command

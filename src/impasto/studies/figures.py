@@ -162,24 +162,43 @@ def scale(
     )  # fmt: skip
 
 
-def content(photos: Sequence[Picture], style: str, options: Options) -> Study:
-    """One painting on several photos, simple ones and busy ones."""
-    if len(photos) < 2:
-        raise SettingError("one photo has nothing to be compared with: name two or more")
+def content(
+    photos: Sequence[Picture], style: str, options: Options, tilings: Sequence[int] = (1, 2, 4)
+) -> Study:
+    """One painting on several photos (columns), each as it is and as a mosaic of itself (rows).
+
+    A mosaic has the photo's own colours and contrast, and is busier: what differs between rows is
+    busyness alone, what differs between columns is much else, too.
+    """
+    if min(tilings, default=0) < 1:
+        raise SettingError(f"tilings are {', '.join(map(str, tilings))}: each must be at least 1")
     names = _unlike([Path(photo.name).stem for photo in photos])
     cells = [
-        _cell(0, c, {"": name}, photo, style, QUICK | options)
+        _cell(r, c, {"": name, "tiles": count}, _mosaic(photo, count), style, QUICK | options)
+        for r, count in enumerate(tilings)
         for c, (photo, name) in enumerate(zip(photos, names, strict=True))
     ]
     return Study(
         "content", "Simple and busy photos",
-        "A photo with large quiet areas leaves the painting room and keeps its outlines; in a busy "
-        "one the painting's strokes take the place of the detail.",
-        ("",), tuple(names), tuple(cells),
+        "Downwards the same photo is busier, and less of its structure survives: the strokes are "
+        "as large as before, its things are smaller. Between photos contrast counts for more: a dark "
+        "or hazy one leaves the painting more room than a busy one of strong outlines.",
+        tuple("as it is" if count == 1 else f"{count} x {count}" for count in tilings),
+        tuple(names), tuple(cells),
         (Plot("points", "busyness", "structure", "structure that survives"),),
         structure_kept,
-        ("busyness", "structure", "lpips"),
+        ("busyness", "structure"),
     )  # fmt: skip
+
+
+def _mosaic(photo: Picture, count: int) -> Picture:
+    """The photo so many times side by side and one below the other, at its own size."""
+    if count == 1:
+        return photo
+    width, height = (max(1, side // count) for side in photo.size)
+    small = photo.resized(width, height)
+    alpha = None if small.alpha is None else small.alpha.repeat(1, 1, count, count)
+    return Picture(small.pixels.repeat(1, 1, count, count), alpha, photo.name)
 
 
 def strength(

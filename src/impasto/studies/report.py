@@ -13,7 +13,7 @@ from PIL import Image
 from impasto import images, pages, paintings, plot
 from impasto.images import Picture
 from impasto.settings import Settings, as_text, settings_for
-from impasto.studies.study import Painted, Plot, Study
+from impasto.studies.study import Cell, Painted, Plot, Study, content_file
 
 THUMB = 256  # px of the pictures in the figure
 OUTPUTS = ("figure.png", "figure.pdf", "numbers.csv", "report.html")
@@ -35,7 +35,7 @@ def write(study: Study, painted: Sequence[Painted], folder: Path, command: str) 
 def figure(study: Study, painted: Sequence[Painted]) -> Any:
     """The pictures in rows and columns with their labels, photo and painting before them (photos
     above, where each column has its own), and the study's plots below."""
-    above = int(len(study.rows) == 1 and len({one.cell.content for one in painted}) > 1)
+    above = int(len({one.cell.content for one in painted if one.cell.row == 0}) > 1)
     before = 2 if len(study.rows) == 1 and not above else 1
     down, across = len(study.rows) + above, len(study.columns) + before
     first, diagrams = painted[0].cell, plots_of(study, painted)
@@ -95,12 +95,16 @@ def table(study: Study, painted: Sequence[Painted]) -> str:
 def command_of(one: Painted) -> str:
     """The command that paints a cell's picture."""
     cell, settings = one.cell, one.cell.settings
-    words = ["impasto", "stylize", cell.content.origin or cell.content.name, cell.style]
+    words = ["impasto", "stylize", _photo_of(cell), cell.style]
     words += options_of(settings)
     if cell.after is not None:  # of a run at one scale: so many steps and no more
         at = words.index("--steps") if "--steps" in words else len(words)
         words[at : at + 2] = ["--steps", str(cell.after)]
     return shlex.join([*words, "-o", f"{cell.name}.png"])
+
+
+def _photo_of(cell: Cell) -> str:
+    return cell.content.origin or content_file(cell, Path()).name
 
 
 def options_of(settings: Settings) -> list[str]:
@@ -163,7 +167,7 @@ def _inputs(grid: Any, study: Study, painted: Sequence[Painted], above: int, bef
     painting = paintings.picture(painted[0].cell.style)
     if above:
         shown = [(grid[1][0], "painting", painting)]
-        for one in painted:
+        for one in (one for one in painted if one.cell.row == 0):
             name = study.columns[one.cell.column]
             shown.append((grid[0][one.cell.column + before], name, one.cell.content))
     else:

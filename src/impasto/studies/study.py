@@ -105,9 +105,15 @@ def file_of(cell: Cell, folder: Path) -> Path:
     return folder / f"{cell.name}.png"
 
 
+def content_file(cell: Cell, folder: Path) -> Path:
+    """Where a photo lies that a study made itself."""
+    return folder / f"{cell.name}-photo.png"
+
+
 def files_of(study: Study) -> set[str]:
     """The names of all that the cells of a study leave in its folder."""
-    return {f"{cell.name}.png" for cell in study.cells} | {NOTES}
+    made = {content_file(cell, Path()).name for cell in study.cells if cell.content.origin is None}
+    return {f"{cell.name}.png" for cell in study.cells} | made | {NOTES}
 
 
 def _run_of(cell: Cell) -> tuple[Any, ...]:
@@ -124,6 +130,8 @@ def _painted(cells: Sequence[Cell], folder: Path) -> Iterator[tuple[Cell, Pictur
             yield cell, *found
         return
     painter, seconds = Painter(scene), []
+    if cells[0].content.origin is None:  # made here: its commands need a file
+        images.write_bytes(images.encode(cells[0].content), content_file(cells[0], folder))
     wanted = {cell.after or sum(painter.counts): cell for cell in cells}
     for step in painter.paint():
         seconds.append(painter.seconds)
