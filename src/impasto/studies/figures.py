@@ -181,8 +181,8 @@ def content(
     return Study(
         "content", "Simple and busy photos",
         "Downwards the same photo is busier, and less of its structure survives: the strokes are "
-        "as large as before, its things are smaller. Between photos contrast counts for more: a dark "
-        "or hazy one leaves the painting more room than a busy one of strong outlines.",
+        "as large as before, its things are smaller. Between photos contrast counts for more: a "
+        "dark or hazy one leaves the painting more room than a busy one of strong outlines.",
         tuple("as it is" if count == 1 else f"{count} x {count}" for count in tilings),
         tuple(names), tuple(cells),
         (Plot("points", "busyness", "structure", "structure that survives"),),
