@@ -22,7 +22,18 @@ from impasto.cli import main
 from impasto.settings import Settings
 
 Run = Callable[..., tuple[int, str, str]]
-SMALL = ("--size", 64, "--coarsest", 32, "--steps", "3,2", "--precision", "float32")
+SMALL = (
+    "--size",
+    64,
+    "--coarsest",
+    32,
+    "--steps",
+    "3,2",
+    "--detail-steps",
+    1,
+    "--precision",
+    "float32",
+)
 ROOT = Path(__file__).parents[1]
 
 
@@ -42,7 +53,7 @@ def test_stylize_writes_a_picture_and_says_so(impasto: Run, photo: Path, tmp_pat
     assert status == 0
     assert out == ""
     assert "The Great Wave off Kanagawa" in err
-    assert "step 7/7" in err  # 3 at 32 px, 2 at 45, 2 at 64
+    assert "step 6/6" in err  # 3 at 32 px, 1 for detail and 2 at 64
     assert f"wrote {target} (64x43 px" in err
     assert images.read(target).size == (64, 43)
 
@@ -92,7 +103,7 @@ def test_save_every_and_always_1_5_10(impasto: Run, photo: Path, tmp_path: Path)
     arguments = ("--steps", "4,3", "--save-every", 4, folder, "-o", tmp_path / "a.png")
     assert impasto("stylize", photo, "poppies", *SMALL[:4], *SMALL[6:], *arguments)[0] == 0
     numbers = sorted(int(p.stem.removeprefix("step-")) for p in folder.iterdir())
-    assert numbers == [1, 4, 5, 8, 10]
+    assert numbers == [1, 4, 5, 8]
     assert {images.read(p).size for p in folder.iterdir()} == {(64, 43)}
 
 

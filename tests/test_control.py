@@ -15,12 +15,19 @@ from impasto.settings import settings_for
 from impasto.targets import part_moments
 
 SMALL: dict[str, Any] = {
-    "size": 64, "coarsest": 32, "scale_ratio": 2.0, "steps": (3, 3), "precision": "float32",
+    "size": 64, "coarsest": 32, "scale_ratio": 2.0, "steps": (3, 3), "detail_steps": 2,
+    "precision": "float32",
 }  # fmt: skip
 
 
 def painted(photo: object, style: object = "great-wave", **options: Any) -> torch.Tensor:
     return impasto.stylize(photo, style, **SMALL | options).picture.pixels  # type: ignore[arg-type]
+
+
+def nearly_the_same(a: torch.Tensor, b: torch.Tensor) -> None:
+    """But for roundings, which grow from step to step of L-BFGS."""
+    assert (a - b).abs().mean() < 2e-4
+    assert (a - b).abs().max() < 5e-3
 
 
 def grey(values: np.ndarray) -> np.ndarray:
@@ -149,7 +156,7 @@ def test_several_turns_are_mixed() -> None:
 
 def test_a_mask_of_ones_is_no_mask(photo: Path) -> None:
     whole = painted(photo, mask=grey(np.ones((64, 96))))
-    torch.testing.assert_close(whole, painted(photo), rtol=0, atol=2e-3)
+    nearly_the_same(whole, painted(photo))
 
 
 def test_black_stays_the_photo(photo: Path) -> None:
@@ -167,7 +174,7 @@ def test_two_half_masks_with_one_style_are_one(photo: Path) -> None:
             impasto.Region("great-wave", half), impasto.Region("great-wave", 1 - half),
         ],
     )  # fmt: skip
-    torch.testing.assert_close(two, painted(photo, mask=np.ones_like(half)), rtol=0, atol=2e-3)
+    nearly_the_same(two, painted(photo, mask=np.ones_like(half)))
 
 
 def speckled(channel: int) -> np.ndarray:
