@@ -89,6 +89,8 @@ def test_a_study_writes_figure_numbers_and_page(written: tuple[list[str], Path])
     assert [int(row["steps"]) for row in rows] == [1, 3, 5]
     assert float(rows[0]["loss"]) > float(rows[2]["loss"]) > 0
     assert 0 < float(rows[0]["lpips"]) < 1
+    command = "--size 64 --precision float32 --marks 1 3 5 -o"
+    assert command in (folder / "report.html").read_text("utf-8")
 
 
 def test_a_picture_on_the_way_is_that_of_a_run_so_long(

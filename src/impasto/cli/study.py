@@ -3,7 +3,7 @@
 import dataclasses
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, make_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,7 +12,7 @@ import cyclopts
 from cyclopts import Parameter
 
 from impasto.cli.options import GROUPS, Options, given, limits, optional_kind
-from impasto.settings import Settings
+from impasto.settings import Settings, as_text
 
 if TYPE_CHECKING:
     from impasto.studies import Painted, Study
@@ -283,11 +283,22 @@ def _study(
     folder = common.output or photos[0].with_name(f"{photos[0].stem}-{name}")
     studies.prepare(folder, studies.files_of(study) | set(studies.OUTPUTS), common.force)
     painted = _painted(study, folder, common.quiet, judged=True)
-    command = shlex.join(["impasto", *sys.argv[1:]])
+    command = _command(name, photos, common.style, folder, changes | chosen)
     studies.write(study, studies.with_measures(study, painted), folder, command)
     if not common.quiet:
         print(f"wrote {folder / 'report.html'} (and {', '.join(studies.OUTPUTS[:3])})",
               file=sys.stderr)  # fmt: skip
+
+
+def _command(
+    name: str, photos: Sequence[Path], style: str, folder: Path, given: Mapping[str, Any]
+) -> str:
+    """What makes this study again."""
+    words = ["impasto", "study", name, *map(str, photos), "--style", style]
+    for option, value in given.items():
+        values = [as_text(v) for v in value] if isinstance(value, tuple) else [as_text(value)]
+        words += ["--" + option.replace("_", "-"), *([] if value is True else values)]
+    return shlex.join([*words, "-o", str(folder)])
 
 
 def _painted(study: "Study", folder: Path, quiet: bool, judged: bool) -> "list[Painted]":
