@@ -31,6 +31,7 @@ from impasto.values import bytes_of
 NOISE_MEAN, NOISE_DEVIATION = 0.5, 0.2  # of the white noise start, in [0, 1]; clamped to it
 
 SHALLOW_STRIDE = 4  # px between neighbours at the deepest of the shallow layers: relu3_1 or so
+LEAST_REACH = 0.1  # of the first step's length: less is lost in the rounding of bfloat16
 DETAIL_COST = 0.39  # of a step for detail, in steps of the whole objective
 
 Record = dict[str, int | float]
@@ -186,12 +187,20 @@ class Painter:
         if scale == 0 or not self.shallow:
             return 0
         counts = self.settings.detail_steps
-        reach = max(part.reach(self.settings) for part in self.scene.parts)
-        return round(counts[min(scale, len(counts)) - 1] * reach)
+        return round(counts[min(scale, len(counts)) - 1] * self._reach)
+
+    @property
+    def _reach(self) -> float:
+        """How far the painting gets: that of the region where it gets furthest."""
+        return max(part.reach(self.settings) for part in self.scene.parts)
 
     def _minimiser(self, image: Tensor, scale: int, settings: Settings) -> Minimiser:
-        """The minimiser of a scale; after the first one it begins carefully."""
-        return Minimiser(image, settings, lbfgs.CARRIED_STEP if scale else lbfgs.FIRST_STEP)
+        """The minimiser of a scale. It begins carefully where its start is near the end: after the
+        first scale, and at the photo if little of the painting is to come."""
+        first = lbfgs.CARRIED_STEP if scale else lbfgs.FIRST_STEP
+        if settings.start in ("content", "recolored"):
+            first *= max(LEAST_REACH, self._reach)
+        return Minimiser(image, settings, first)
 
     def _moved_by(self, optimizer: str, history: int) -> Settings:
         """The settings with that optimiser, and its own learning rate if it is not theirs."""

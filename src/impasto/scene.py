@@ -71,16 +71,16 @@ class Part:
         """How far the painting gets without asking the photo, 0 to 1: in the start's colours, in
         steps for detail.
 
-        2 s up to a strength s of 0.5, all the way from there. With relative losses s is the
+        (2 s)^2 up to a strength s of 0.5, all the way from there. With relative losses s is the
         strength that gives the default weights the ratio of these: a style that weighs next to
         nothing must not be painted all the same.
         """
         if settings.loss_scale != "relative":
-            return min(1.0, 2 * self.strength)
+            return min(1.0, 2 * self.strength) ** 2
         usual = Settings()
         style = math.sqrt(settings.style_weight / usual.style_weight) * self.strength
         content = math.sqrt(settings.content_weight / usual.content_weight) * (1 - self.strength)
-        return min(1.0, 2 * style / (style + content)) if style else 0.0
+        return min(1.0, 2 * style / (style + content)) ** 2 if style else 0.0
 
 
 class Scene:
