@@ -63,7 +63,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "total variation": {"tv_weight": 1.0},
     "float32": {"precision": "float32"},
 }
-THUMB, LABEL = 256, 24  # px of the contact sheet
+THUMB, LABEL = 192, 24  # px of the contact sheet
 
 
 def main() -> None:

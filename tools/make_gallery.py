@@ -16,7 +16,7 @@ from PIL import Image
 from impasto.cli import main as impasto
 
 ROOT = Path(__file__).parents[1]
-SIDE, FILM_SIDE, FIGURE_SIDE = 400, 200, 1200  # px, of the pictures shown
+SIDE, FILM_SIDE, FIGURE_SIDE = 400, 160, 1000  # px, of the pictures shown
 
 
 def commands(page: str) -> list[list[str]]:
@@ -64,7 +64,7 @@ def show(target: Path) -> None:
         side = {"figure": FIGURE_SIDE, "sheet": 2 * SIDE, "loss": 2 * SIDE}.get(source.stem, SIDE)
         image.thumbnail((side, side), Image.Resampling.LANCZOS)
         if target.suffix == ".jpg":
-            image.convert("RGB").save(target, quality=88)
+            image.convert("RGB").save(target, quality=82)
         else:
             image.save(target, optimize=True)
 
