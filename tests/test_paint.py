@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 import impasto
-from impasto import images, memory, paint, painter, paintings, scales
+from impasto import images, memory, paint, paintings, scales, schedule
 from impasto.errors import DivergedError, PictureError, SettingError
 from impasto.settings import settings_for
 
@@ -104,7 +104,7 @@ def test_the_stream_of_steps(photo: Path) -> None:
     assert work == sorted(work)
     assert work[-1] == pytest.approx(1)
     # by hand: 4 steps of 32x21 against 3 of 64x43 and 2 for detail there
-    fine = (3 + 2 * painter.DETAIL_COST) * 64 * 43
+    fine = (3 + 2 * schedule.DETAIL_COST) * 64 * 43
     assert work[3] == pytest.approx(4 * 32 * 21 / (4 * 32 * 21 + fine))
 
 
@@ -198,8 +198,8 @@ def test_how_many_steps_are_for_detail(
 ) -> None:
     settings = settings_for(**SMALL | {"size": 96, "scale_ratio": 1.41} | changes)
     run = paint.Painter(paint.Scene(photo, "great-wave", settings))
-    assert run.details == counts
-    assert run.counts == [n + (3 if i else 4) for i, n in enumerate(counts)]
+    assert list(run.schedule.details) == counts
+    assert list(run.schedule.counts) == [n + (3 if i else 4) for i, n in enumerate(counts)]
 
 
 def test_the_start_has_the_colours_of_the_painting(photo: Path) -> None:

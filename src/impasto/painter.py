@@ -24,15 +24,14 @@ from impasto.objective import Objective
 from impasto.optimise import Minimiser
 from impasto.scales import carry_up, enlarged, fitted, scale_sizes
 from impasto.scene import Scene, fingerprint
+from impasto.schedule import schedule_of, shallow_layers
 from impasto.settings import Settings, changed
 from impasto.targets import objective_of
 from impasto.values import bytes_of
 
 NOISE_MEAN, NOISE_DEVIATION = 0.5, 0.2  # of the white noise start, in [0, 1]; clamped to it
 
-SHALLOW_STRIDE = 4  # px between neighbours at the deepest of the shallow layers: relu3_1 or so
 LEAST_REACH = 0.1  # of the first step's length: less is lost in the rounding of bfloat16
-DETAIL_COST = 0.39  # of a step for detail, in steps of the whole objective
 
 Record = dict[str, int | float]
 
@@ -104,15 +103,7 @@ class Painter:
         vgg.check_layers(self.layers, settings.backbone)
         self.smallest = vgg.smallest_side(self.layers, self.padding)
         self.sizes = scale_sizes(self.content.size, settings, self.smallest)
-        counts = settings.steps
-        self.shallow = tuple(
-            name for name, _ in settings.style_layers if vgg.stride_of(name) <= SHALLOW_STRIDE
-        )
-        self.details = [self._details(scale) for scale in range(len(self.sizes))]
-        self.counts = [
-            counts[min(scale, len(counts) - 1)] + details
-            for scale, details in enumerate(self.details)
-        ]
+        self.schedule = schedule_of(self.sizes, settings, scene.reach)
         self.start = self._start_picture()
         machine.use_threads(settings.threads)
         self.device = machine.choose_device(settings.device)
@@ -135,7 +126,7 @@ class Painter:
 
     def paint(self) -> Iterator[Step]:
         """All scales, coarse to fine, from wherever the run stands."""
-        if self.scale == len(self.sizes) - 1 and self.taken == self.counts[-1]:
+        if self.scale == len(self.sizes) - 1 and self.taken == self.schedule.counts[-1]:
             terms = {k: torch.tensor(v) for k, v in self.history[-1].items()}
             yield self._step({k: v for k, v in terms.items() if k not in ("step", "size")})
         for scale in range(self.scale, len(self.sizes)):
@@ -148,20 +139,23 @@ class Painter:
             objective = self._objective(self.sizes[scale], plan.tile)
             canvas = self._canvas(self.sizes[scale])
             whole = partial(self._evaluate, objective, *canvas)
-            detail = partial(self._evaluate, objective.limited(self.shallow), *canvas)
-            while self.taken < self.counts[scale]:
-                if self.taken < self.details[scale]:
+            detail = partial(
+                self._evaluate, objective.limited(shallow_layers(self.settings)), *canvas
+            )
+            count, details = self.schedule.counts[scale], self.schedule.details[scale]
+            while self.taken < count:
+                if self.taken < details:
                     value = self.minimiser.step(detail)["total"]
                     terms = {"detail": value, "total": value}
                 else:
-                    if self.taken and self.taken == self.details[scale]:
+                    if self.taken and self.taken == details:
                         self._begin_objective(plan)
                     terms = self.minimiser.step(whole)
                 self.taken += 1
                 step = self._step(terms)
                 self.history.append(step.record)
                 self.seconds += time.perf_counter() - began
-                if self.taken == self.counts[scale]:
+                if self.taken == count:
                     del objective, whole, detail  # a large picture needs the room to be written
                 yield step
                 began = time.perf_counter()
@@ -182,24 +176,12 @@ class Painter:
         self.minimiser = None  # a large picture has no room for two memories
         self.minimiser = self._minimiser(pixels, self.scale, settings)
 
-    def _details(self, scale: int) -> int:
-        """How many of a scale's steps are for detail alone: fewer for a faint style."""
-        if scale == 0 or not self.shallow:
-            return 0
-        counts = self.settings.detail_steps
-        return round(counts[min(scale, len(counts)) - 1] * self._reach)
-
-    @property
-    def _reach(self) -> float:
-        """How far the painting gets: that of the region where it gets furthest."""
-        return max(part.reach(self.settings) for part in self.scene.parts)
-
     def _minimiser(self, image: Tensor, scale: int, settings: Settings) -> Minimiser:
         """The minimiser of a scale. It begins carefully where its start is near the end: after the
         first scale, and at the photo if little of the painting is to come."""
         first = lbfgs.CARRIED_STEP if scale else lbfgs.FIRST_STEP
         if settings.start in ("content", "recolored"):
-            first *= max(LEAST_REACH, self._reach)
+            first *= max(LEAST_REACH, self.scene.reach)
         return Minimiser(image, settings, first)
 
     def _moved_by(self, optimizer: str, history: int) -> Settings:
@@ -307,9 +289,9 @@ class Painter:
         each = (time.perf_counter() - began) / (size[0] * size[1])
         work = 0.0
         for scale in range(self.scale, len(self.sizes)):
-            left = self._cost(scale, self.counts[scale])
+            left = self.schedule.cost(scale, self.schedule.counts[scale])
             if scale == self.scale:
-                left -= self._cost(scale, self.taken)
+                left -= self.schedule.cost(scale, self.taken)
             width, height = self.sizes[scale]
             plan = self.footprint(self.sizes[scale])
             side, wrap = plan.tile or max(width, height), self.settings.seamless
@@ -322,27 +304,16 @@ class Painter:
     @property
     def work(self) -> float:
         """Pixels times steps of the whole run: what decides how long it takes."""
-        return sum(self._work(scale, steps) for scale, steps in enumerate(self.counts))
-
-    def _work(self, scale: int, steps: int) -> float:
-        """Pixels times so many of a scale's steps, from its first."""
-        width, height = self.sizes[scale]
-        return width * height * self._cost(scale, steps)
-
-    def _cost(self, scale: int, steps: int) -> float:
-        """What so many of a scale's steps cost, in steps of the whole objective."""
-        details = min(steps, self.details[scale])
-        return steps - details + DETAIL_COST * details
+        return self.schedule.work
 
     def _step(self, terms: dict[str, Tensor]) -> Step:
         """The step that was just taken."""
-        before = sum(self._work(scale, self.counts[scale]) for scale in range(self.scale))
-        done = before + self._work(self.scale, self.taken)
+        counts, done = self.schedule.counts, self.schedule.work_before(self.scale, self.taken)
         note, self.note = self.note, None
         return Step(
-            sum(self.counts[: self.scale]) + self.taken, sum(self.counts), self.sizes[self.scale],
+            sum(counts[: self.scale]) + self.taken, sum(counts), self.sizes[self.scale],
             self.scale + 1, len(self.sizes), done / self.work, terms,
-            self.taken == self.counts[self.scale], note, self,
+            self.taken == counts[self.scale], note, self,
         )  # fmt: skip
 
     def _canvas(self, size: tuple[int, int]) -> tuple[Tensor | None, Tensor | None]:

@@ -123,6 +123,11 @@ class Scene:
         names = [picture.name for name, picture in self.inputs.items() if " painting" in name]
         return list(dict.fromkeys(names))
 
+    @property
+    def reach(self) -> float:
+        """How far the painting gets, see `Part.reach`: that of the part where it gets furthest."""
+        return max(part.reach(self.settings) for part in self.parts)
+
     def content_at(self, size: tuple[int, int]) -> Float[Tensor, "1 3 h w"]:
         """The photo as it is painted over: at that width and height, recoloured if asked."""
         pixels = self._visible.resized(*size).pixels

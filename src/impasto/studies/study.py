@@ -132,7 +132,7 @@ def _painted(cells: Sequence[Cell], folder: Path) -> Iterator[tuple[Cell, Pictur
     painter, seconds = Painter(scene), []
     if cells[0].content.origin is None:  # made here: its commands need a file
         images.write_bytes(images.encode(cells[0].content), content_file(cells[0], folder))
-    wanted = {cell.after or sum(painter.counts): cell for cell in cells}
+    wanted = {cell.after or sum(painter.schedule.counts): cell for cell in cells}
     for step in painter.paint():
         seconds.append(painter.seconds)
         if step.step not in wanted:
