@@ -39,13 +39,14 @@ def main() -> None:
     options = parser(__doc__)
     options.add_argument("--size", type=int, default=1500, help="long side, px")
     options.add_argument("--memory-limit", default="1500M")
+    options.add_argument("--only", nargs="+", choices=CASES, default=list(CASES))
     options.add_argument("--one", type=json.loads, help="paint one case")
     given = options.parse_args()
     if given.one:
         print(json.dumps(painted(**given.one)))
         return
     rows = []
-    for name in CASES:
+    for name in given.only:
         with tempfile.TemporaryDirectory() as folder:
             case = {"size": given.size} | CASES[name]
             limited = run(case | {"memory_limit": given.memory_limit}, Path(folder) / "a.npy")
@@ -56,6 +57,8 @@ def main() -> None:
                 "case": name, "tile": limited["tile"] or "-", "peak GiB": limited["bytes"] / 2**30,
                 "untiled GiB": whole["bytes"] / 2**30, "largest difference": float(apart.max()),
                 "mean difference": float(apart.mean()),
+                "root mean square": float(np.sqrt(np.square(apart).mean())),
+                "share over 1e-5": float((apart > 1e-5).mean()),
                 "loss": abs(limited["loss"] / whole["loss"] - 1),
             }
         )  # fmt: skip

@@ -25,11 +25,12 @@ class Strokes:
     """Of the strokes: the painting's long side in those of the picture."""
     recolour: Recolouring
 
-    def at(self, long_side: int, least: int) -> tuple[Tensor, Tensor | None]:
+    def at(self, long_side: int, least: int, grid: int = 1) -> tuple[Tensor, Tensor | None]:
         """The painting's pixels, and what counts of them, for a picture with that long side, px.
 
         It takes the picture's long side times the scale; never enlarged, as that has no brushwork,
-        but by a scale above 1, which asks for it. Its short side is at least `least`.
+        but by a scale above 1, which asks for it. Its short side is at least `least`, and both
+        are multiples of `grid`.
         """
         picture = self.picture
         most = max(picture.size) * max(1.0, self.scale)
@@ -38,6 +39,7 @@ class Strokes:
         if min(width, height) < least:  # a long strip at a small scale
             width, height = images.fit(picture.size, -(-side * least // min(width, height)))
             width, height = max(width, least), max(height, least)
+        width, height = (max(1, round(side / grid)) * grid for side in (width, height))
         small = picture.resized(width, height)
         return by_rows(self.recolour, small.pixels), small.alpha
 

@@ -9,6 +9,7 @@ from impasto import masks
 from impasto.measuring import statistics_for, style_moments
 from impasto.moments import Moments, mix
 from impasto.objective import Objective, Target, Weights
+from impasto.scales import GRID
 from impasto.scene import Part, Scene
 from impasto.vgg import VGG
 
@@ -59,11 +60,11 @@ def part_moments(
 ) -> dict[str, Moments]:
     """What a part is to have, by layer: its paintings' moments, mixed by their shares."""
     settings, device = scene.settings, network.mean.device
-    layers = dict(settings.style_layers)
+    layers, grid = dict(settings.style_layers), GRID if settings.seamless else 1
     statistics = statistics_for(settings.style_loss, device)
     found = []
     for strokes in part.strokes:
-        pixels, counts = strokes.at(long_side, least)
+        pixels, counts = strokes.at(long_side, least, grid)
         guides = _guides(counts, layers, device)
         found.append(style_moments(network, pixels.to(device), layers, tile, statistics, guides))
     shares = [strokes.share for strokes in part.strokes]
