@@ -94,6 +94,7 @@ def test_the_command_with_a_list(impasto: Run, listed: Path, tmp_path: Path) -> 
         ("photo,painting,result\na,b,c\n", "no column 'method'"),
         ("photo,painting,method,result\n", "names no result"),
         ("photo,painting,method,result\na.png,poppies,,b.png\n", "line 2"),
+        ("photo,painting,method,result\na.png,poppies,photo,b.png\n", "baseline's name"),
     ],
 )
 def test_bad_lists_are_refused(tmp_path: Path, text: str, message: str) -> None:

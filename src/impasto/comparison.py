@@ -9,19 +9,19 @@ import csv
 import io
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 from impasto import pages, paintings
 from impasto.errors import PictureError
 from impasto.images import Picture
-from impasto.judge import Judge, Verdict
+from impasto.judge import NUMBERS, Judge, Verdict
 from impasto.lpips import Network
 
 BASELINE = "photo"  # the method that paints nothing: what every other one must beat
 COLUMNS = ("photo", "painting", "method", "result")
 MAIN = ("lpips", "style", "score", "colour")  # those that are shown under a picture
-NUMBERS = tuple(item.name for item in fields(Verdict) if item.type is float)
 
 
 @dataclass(frozen=True)
@@ -79,6 +79,11 @@ def read_list(file: Path) -> list[Entry]:
         empty = [name for name in COLUMNS if not row[name]]
         if empty:
             raise PictureError(f"line {number} of {file} has no {empty[0]}")
+        if row["method"] == BASELINE:
+            raise PictureError(
+                f"line {number} of {file} calls a method {BASELINE!r}, which is the baseline's "
+                "name: choose another"
+            )
         for name in ("photo", "result", "painting"):
             beside = file.parent / row[name]
             if beside.exists() and not (name == "painting" and row[name] in paintings.PAINTINGS):
@@ -88,19 +93,14 @@ def read_list(file: Path) -> list[Entry]:
 
 def judged(entries: Sequence[Entry], lpips: Network = "alexnet") -> Iterator[Judged]:
     """A verdict on every result, after one on the photo itself for each photo and painting."""
-    judge: Judge | None = None
-    before: tuple[str, str] | None = None
-    known: set[tuple[str, str]] = set()
-    for entry in sorted(entries, key=lambda e: (e.photo, e.painting)):
-        pair = entry.photo, entry.painting
-        if judge is None or pair != before:
-            judge, before = Judge(*pair, lpips), pair
-        picture = paintings.picture(entry.result)
-        if pair not in known:
-            known.add(pair)
-            itself = judge.content.resized(*picture.size)
-            yield Judged(Entry(*pair, BASELINE, entry.photo), itself, judge.judge(itself))
-        yield Judged(entry, picture, judge.judge(picture))
+    for pair, group in groupby(sorted(entries, key=_pair_of), key=_pair_of):
+        judge = Judge(*pair, lpips)
+        pictures = ((entry, paintings.picture(entry.result)) for entry in group)
+        for number, (entry, picture) in enumerate(pictures):
+            if number == 0:
+                itself = judge.content.resized(*picture.size)
+                yield Judged(Entry(*pair, BASELINE, entry.photo), itself, judge.judge(itself))
+            yield Judged(entry, picture, judge.judge(picture))
 
 
 def differences(found: Sequence[Judged], number: str) -> list[Difference]:
@@ -171,6 +171,10 @@ def _shown(one: Judged | None) -> dict[str, str] | None:
         return None
     numbers = "  ".join(f"{name} {getattr(one.verdict, name):.3f}" for name in MAIN)
     return {"name": one.entry.result, "picture": pages.picture_uri(one.picture), "text": numbers}
+
+
+def _pair_of(entry: Entry) -> tuple[str, str]:
+    return entry.photo, entry.painting
 
 
 def _mean_and_error(values: Sequence[float]) -> tuple[float, float]:

@@ -6,7 +6,7 @@ painting to its long side (never enlarged). Smaller is nearer everywhere; 0 is t
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 import torch
 from jaxtyping import Float
@@ -65,6 +65,10 @@ class Verdict:
     layers: dict[str, dict[str, float]] = field(default_factory=dict)
     """The style distances layer by layer, for AlexNet and for VGG-19: by measure (`style`,
     `style_gram`, `vgg_wasserstein`, `vgg_gram`), then by layer."""
+
+
+NUMBERS = tuple(item.name for item in fields(Verdict) if item.type is float)
+"""The names of a verdict's single numbers."""
 
 
 class Judge:

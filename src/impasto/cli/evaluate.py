@@ -97,7 +97,11 @@ def _entries(
     if content is None or style is None or not results:
         raise SettingError("there is nothing to judge: name a photo, a painting and one or more "
                            "results after them, or --list FILE")  # fmt: skip
-    return [comparison.Entry(content, style, file.name, str(file)) for file in results]
+    names = [file.name for file in results]
+    shown = [f.name if names.count(f.name) == 1 else str(f) for f in results]
+    return [
+        comparison.Entry(content, style, m, str(f)) for m, f in zip(shown, results, strict=True)
+    ]
 
 
 def _print_table(found: "Sequence[Judged]", layers: bool) -> None:

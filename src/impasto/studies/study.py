@@ -7,7 +7,7 @@ was stopped goes on where it was.
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -167,16 +167,14 @@ def _judged(
     cell: Cell, picture: Picture, folder: Path, judges: dict[Any, "Judge"], key: Any
 ) -> Numbers:
     """The judge's numbers, and seconds and losses; from the cell's note if it has them."""
-    from impasto.judge import Judge
+    from impasto.judge import NUMBERS, Judge
 
     note: dict[str, Any] = json.loads(_note(cell, folder).read_text("utf-8"))
     if "numbers" not in note:
         if key not in judges:
             judges[key] = Judge(cell.content, cell.style)
         verdict = judges[key].judge(picture)
-        numbers = {
-            item.name: getattr(verdict, item.name) for item in fields(verdict) if item.type is float
-        }
+        numbers = {name: getattr(verdict, name) for name in NUMBERS}
         last = note["history"][-1]
         note["numbers"] = numbers | {
             "steps": len(note["history"]), "seconds": last["seconds"], "loss": last["total"],
