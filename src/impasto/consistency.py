@@ -1,0 +1,110 @@
+"""Frames that belong together: what of the painted film a new frame goes on from.
+
+A shot ends at a cut. Within it, an optimised frame starts from the frame before, carried along the
+flow, and is held to it, and to those 2 and 4 frames before it (Ruder, Dosovitskiy and Brox 2016,
+"Artistic style transfer for videos", sections 4.1 to 4.4). A frame painted in one pass is blended
+with the one before, after painting; and it is painted on a grid that follows the camera, as
+networks with a stride paint another pattern wherever something moves by no multiple of it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional as F
+
+from impasto import flow
+from impasto.flow import Mask, Motion
+
+LONG_TERM = (1, 2, 4)  # frames back that an optimised frame is held to; Ruder et al. take 1, 2, 4
+SOFT = 5  # px over which a blend fades in at the edge of what is reliable
+NOISE = 0.1  # a change of the film itself beside its motion, at which a blend fades
+SAME = 0.1  # mean change of a pixel's channels up to which it is the same thing
+LEAST_SHOWN = 0.4  # of the frame that the one before must have shown, or there was a cut
+LEAST_CHANGE = 0.15  # of the colours' histogram at a cut
+BINS = 8  # a channel, of that histogram
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """A frame of the shot, as it was filmed and as it was painted."""
+
+    photo: Float[Tensor, "1 3 h w"]
+    painted: Float[Tensor, "1 3 h w"]
+
+
+@dataclass(frozen=True, eq=False)
+class Held:
+    """What an optimised frame is to look like, where its past can tell."""
+
+    image: Float[Tensor, "1 3 h w"]
+    mask: Mask
+
+
+def is_cut(
+    before: Float[Tensor, "1 3 h w"], photo: Float[Tensor, "1 3 h w"], moved: Motion
+) -> bool:
+    """Whether a new shot begins: most of the frame was not shown before, as far as the flow can
+    tell, and its colours are others. A fast pan has the first alone, a flash the second."""
+    same = (photo - moved.carried(before)).abs().mean(1, keepdim=True) < SAME
+    shown = float((moved.reliable * same).mean())
+    return shown < LEAST_SHOWN and _histogram_change(before, photo) > LEAST_CHANGE
+
+
+def blended(
+    before: Seen,
+    photo: Float[Tensor, "1 3 h w"],
+    painted: Float[Tensor, "1 3 h w"],
+    moved: Motion,
+    amount: float,
+) -> Float[Tensor, "1 3 h w"]:
+    """A painted frame blended with the one before, carried along the flow.
+
+    o_t = p_t + k (W o_(t-1) - p_t),   k = amount m exp(-|x_t - W x_(t-1)|^2 / 0.1^2)
+
+    with the photos x, the mean square over channels, and the reliable places m, their edges
+    softened. As k < 1 everywhere, errors do not add up: of what was painted n frames ago, at most
+    amount^n is left.
+    """
+    changed = (photo - moved.carried(before.photo)).square().mean(1, keepdim=True)
+    pad = SOFT // 2
+    soft = F.pad(moved.reliable, (pad, pad, pad, pad), mode="replicate")
+    weight = amount * moved.reliable * F.avg_pool2d(soft, SOFT, 1) * (-changed / NOISE**2).exp()
+    return painted + weight * (moved.carried(before.painted) - painted)
+
+
+def held_to(
+    past: Sequence[Seen], photo: Float[Tensor, "1 3 h w"], moved: Motion
+) -> Held:
+    """What a frame is held to: each place to the newest frame of the past, 1, 2 or 4 frames back,
+    that shows it reliably (Ruder et al. 2016, eq. 6 and 7). `moved` is the motion since the last.
+
+    Their weights c_long are disjoint, so that all of it is one picture and one mask.
+    """
+    image, mask = torch.zeros_like(photo), torch.zeros_like(photo[:, :1])
+    for back in LONG_TERM:
+        if back > len(past):
+            break
+        seen = past[-back]
+        motion = moved if back == 1 else flow.motion(seen.photo, photo)
+        new = motion.reliable * (1 - mask)
+        image, mask = image + new * motion.carried(seen.painted), mask + new
+    return Held(image, mask)
+
+
+def camera_step(moved: Motion) -> tuple[float, float]:
+    """How far the camera moved since the earlier frame, px to the right and down: the median."""
+    x, y = moved.backward[0].flatten(1).median(1).values.tolist()
+    return x, y
+
+
+def _histogram_change(a: Tensor, b: Tensor) -> float:
+    """How much of two frames' colours differs, 0 to 1: half the distance of their histograms."""
+    counts = []
+    for frame in (a, b):
+        level = (frame[0] * BINS).long().clamp_(0, BINS - 1).flatten(1)
+        index = (level[0] * BINS + level[1]) * BINS + level[2]
+        counts.append(torch.bincount(index, minlength=BINS**3) / index.numel())
+    return float((counts[0] - counts[1]).abs().sum()) / 2
