@@ -113,9 +113,7 @@ def frames(count: int) -> Iterator[NDArray[np.uint8]]:
 def moved(image: Image.Image, x: float, y: float) -> Image.Image:
     """A frame with the image at that place, px, of which it may lie outside in part."""
     way = (1.0, 0.0, -x, 0.0, 1.0, -y)
-    return image.transform(
-        (WIDTH, HEIGHT), Image.Transform.AFFINE, way, Image.Resampling.BICUBIC
-    )
+    return image.transform((WIDTH, HEIGHT), Image.Transform.AFFINE, way, Image.Resampling.BICUBIC)
 
 
 if __name__ == "__main__":

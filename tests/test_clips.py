@@ -103,9 +103,7 @@ def sounds(path: Path) -> list[bytes]:
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv", ".webm"])
 @pytest.mark.parametrize("shown", [STEADY, UNEVEN], ids=["steady", "uneven"])
-def test_every_frame_keeps_its_time(
-    tmp_path: Path, suffix: str, shown: tuple[int, ...]
-) -> None:
+def test_every_frame_keeps_its_time(tmp_path: Path, suffix: str, shown: tuple[int, ...]) -> None:
     source = made(tmp_path / "in.mkv", shown)
     target = again(Clip(source), tmp_path / f"out{suffix}")
     assert times(target) == [time / 1000 for time in shown]
@@ -282,7 +280,7 @@ def test_stopped_and_gone_on_is_the_same_film(
                 for a, b in zip(work.last(), pictures[max(0, done - 4) : done], strict=True)
             )
             for i in range(done, stop):
-                work.add(pictures[i], i * 40, 40, {"flicker": i})
+                work.add(pictures[i], i * 40, 40, {"flicker": float(i)})
             done = stop
         assert [facts["flicker"] for facts in work.facts] == list(range(12))
         return list(work.film())

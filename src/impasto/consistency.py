@@ -16,7 +16,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from impasto import flow
-from impasto.flow import Mask, Motion
+from impasto.flow import Motion
+from impasto.objective import Held
 
 LONG_TERM = (1, 2, 4)  # frames back that an optimised frame is held to; Ruder et al. take 1, 2, 4
 SOFT = 5  # px over which a blend fades in at the edge of what is reliable
@@ -33,14 +34,6 @@ class Seen:
 
     photo: Float[Tensor, "1 3 h w"]
     painted: Float[Tensor, "1 3 h w"]
-
-
-@dataclass(frozen=True, eq=False)
-class Held:
-    """What an optimised frame is to look like, where its past can tell."""
-
-    image: Float[Tensor, "1 3 h w"]
-    mask: Mask
 
 
 def is_cut(
@@ -76,7 +69,7 @@ def blended(
 
 
 def held_to(
-    past: Sequence[Seen], photo: Float[Tensor, "1 3 h w"], moved: Motion
+    past: Sequence[Seen], photo: Float[Tensor, "1 3 h w"], moved: Motion, weight: float
 ) -> Held:
     """What a frame is held to: each place to the newest frame of the past, 1, 2 or 4 frames back,
     that shows it reliably (Ruder et al. 2016, eq. 6 and 7). `moved` is the motion since the last.
@@ -91,13 +84,16 @@ def held_to(
         motion = moved if back == 1 else flow.motion(seen.photo, photo)
         new = motion.reliable * (1 - mask)
         image, mask = image + new * motion.carried(seen.painted), mask + new
-    return Held(image, mask)
+    return Held(image, mask, weight)
 
 
-def camera_step(moved: Motion) -> tuple[float, float]:
-    """How far the camera moved since the earlier frame, px to the right and down: the median."""
+def camera_after(place: tuple[float, float], moved: Motion | None) -> tuple[float, float]:
+    """How far the camera has moved since the shot began, px to the right and down: the median
+    motions, added up; 0, 0 where it begins."""
+    if moved is None:
+        return 0.0, 0.0
     x, y = moved.backward[0].flatten(1).median(1).values.tolist()
-    return x, y
+    return place[0] + x, place[1] + y
 
 
 def _histogram_change(a: Tensor, b: Tensor) -> float:

@@ -26,8 +26,8 @@ from impasto.tiles import Tile
 from impasto.vgg import VGG, Features
 
 Terms = dict[str, Float[Tensor, ""]]
-"""Loss terms by name, already weighted: `content`, `style`, (`structure`, `tv`) and their sum,
-`total`."""
+"""Loss terms by name, already weighted: `content`, `style`, (`structure`, `tv`, `temporal`) and
+their sum, `total`."""
 
 BLOCK_VALUES = 2**21  # of a feature map that are worked on at a time: 4 MB in bfloat16
 SAMPLES = 1024  # positions whose self-similarity is compared; as in STROTSS
@@ -57,6 +57,18 @@ class Target:
     weight: float = 1.0
 
 
+@dataclass(frozen=True, eq=False)
+class Held:
+    """What a frame of a film is held to: the picture that the frames before it make of it."""
+
+    image: Float[Tensor, "1 3 h w"]
+    mask: Float[Tensor, "1 1 h w"]
+    """1 where they can tell, 0 elsewhere."""
+    weight: float = 1.0
+    """Of the temporal loss, sum_p mask(p) |x(p) - image(p)|^2 / (3 h w): Ruder, Dosovitskiy and
+    Brox 2016, eq. 7."""
+
+
 @dataclass
 class _Slopes:
     """What the second pass needs to know of the first."""
@@ -75,8 +87,8 @@ class Objective:
     over regions r with their weight t_r and share a_r of the picture, layers l with theirs and the
     chosen style losses k (Gatys et al. 2016, eq. 5 and 7). `content_guides` weigh the positions of
     content layers, `visible` tells which positions count at all (a transparent photo's do not):
-    shares and relative losses are of these. `tile` is the side of the tiles in px, None for the
-    whole picture at once.
+    shares and relative losses are of these. `held` is what a frame of a film is held to. `tile` is
+    the side of the tiles in px, None for the whole picture at once.
     """
 
     def __init__(
@@ -93,8 +105,10 @@ class Objective:
         content_guides: Guides | None = None,
         visible: Guides | None = None,
         tile: int | None = None,
+        held: Held | None = None,
     ) -> None:
         self.network, self.weights, self.scale = network, weights, scale
+        self.held = held
         self.content_layers = {name: w for name, w in content_layers if w and weights.content}
         self.style_layers = {name: w for name, w in style_layers if w and weights.style}
         self.structure_layers = {n: w for n, w in structure_layers if w and weights.structure}
@@ -156,6 +170,8 @@ class Objective:
                     tile.outer.add_to(gradient, pixels.grad)
         if self.weights.tv:
             terms["tv"] = self._total_variation(image, gradient)
+        if self.held is not None:
+            terms["temporal"] = self._temporal(self.held, image, gradient)
         return terms | {"total": torch.stack(list(terms.values())).sum()}
 
     def _forward(self, image: Tensor, tile: Tile, graph: bool) -> tuple[Tensor, Features]:
@@ -348,6 +364,13 @@ class Objective:
             _, features = self._forward(image, tile, graph=False)
             self._sample(tile, features, samples)
         return {layer: vectors.float() for layer, vectors in samples.items()}
+
+    def _temporal(self, held: Held, image: Tensor, gradient: Tensor | None) -> Tensor:
+        """The term that holds a frame to those before it, of the pixels alone: no tiles."""
+        change, share = (image - held.image) * held.mask, held.weight / image.numel()
+        if gradient is not None:
+            gradient.add_(change * held.mask, alpha=2 * share)
+        return share * change.square().sum()
 
     def _total_variation(self, image: Tensor, gradient: Tensor | None) -> Tensor:
         """The term of total variation, of the pixels alone: no tiles."""

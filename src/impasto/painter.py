@@ -19,7 +19,7 @@ from impasto import device as machine
 from impasto.errors import PictureError
 from impasto.images import Picture
 from impasto.layers import Padding
-from impasto.objective import Objective
+from impasto.objective import Held, Objective
 from impasto.onepass import OnePass
 from impasto.optimise import Minimiser
 from impasto.scales import carry_up, enlarged, fitted, scale_sizes
@@ -38,12 +38,19 @@ LEAST_REACH = 0.1  # of the first step's length: less is lost in the rounding of
 class Painter:
     """One run: what stays the same from scale to scale, and where it stands.
 
-    Raises ImpastoError for settings, pictures or a checkpoint that do not go together.
+    `held` is what a frame of a film starts from and is held to; it is painted at one scale. Raises
+    ImpastoError for settings, pictures or a checkpoint that do not go together.
     """
 
     one_pass = False
 
-    def __init__(self, scene: Scene, resume: str | os.PathLike[str] | None = None) -> None:
+    def __init__(
+        self,
+        scene: Scene,
+        resume: str | os.PathLike[str] | None = None,
+        held: Held | None = None,
+    ) -> None:
+        self.held = held
         self.scene, self.settings = scene, scene.settings
         self.content, settings = scene.photo, scene.settings
         self.padding: Padding = "circular" if settings.seamless else settings.padding
@@ -288,7 +295,7 @@ class Painter:
             self.note = f"memory ran out: going on in tiles of {self.tile} px, with the same result"
 
     def _objective(self, size: tuple[int, int], tile: int | None) -> Objective:
-        return objective_of(self.scene, self.network, size, tile, self.smallest)
+        return objective_of(self.scene, self.network, size, tile, self.smallest, self.held)
 
     def _start_picture(self) -> Picture | None:
         """The picture the run starts from, if it is neither the photo nor white noise."""
@@ -316,6 +323,8 @@ class Painter:
         return OnePass(self.scene)
 
     def _start_at(self, size: tuple[int, int]) -> Tensor:
+        if self.held is not None:
+            return torch.lerp(self._started_from(size), self.held.image, self.held.mask)
         if self.settings.start != "noise":
             return self._started_from(size)
         generator = torch.Generator().manual_seed(self.settings.seed)

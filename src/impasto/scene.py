@@ -234,6 +234,12 @@ class Scene:
         made.sources = self.sources | {"content": photo.origin}
         return made
 
+    def with_settings(self, settings: Settings) -> "Scene":
+        """The same scene with settings that differ in how it is optimised."""
+        made = copy.copy(self)
+        made.settings = settings
+        return made
+
     def recipe(self, start: Picture | None = None) -> dict[str, Any]:
         """What is painted with what, as JSON holds it; `start` is the picture it starts from."""
         from impasto import __version__

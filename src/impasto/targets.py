@@ -8,19 +8,24 @@ from torch import Tensor
 from impasto import masks
 from impasto.measuring import statistics_for, style_moments
 from impasto.moments import Moments, mix
-from impasto.objective import Objective, Target, Weights
+from impasto.objective import Held, Objective, Target, Weights
 from impasto.scales import GRID
 from impasto.scene import Part, Scene
 from impasto.vgg import VGG
 
 
 def objective_of(
-    scene: Scene, network: VGG, size: tuple[int, int], tile: int | None, least: int
+    scene: Scene,
+    network: VGG,
+    size: tuple[int, int],
+    tile: int | None,
+    least: int,
+    past: Held | None = None,
 ) -> Objective:
     """The objective of a scene at a width and height, px.
 
     `tile` is the side of its tiles, None for one piece; `least` the shortest side, px, that the
-    network can take.
+    network can take; `past` what a frame of a film is held to.
     """
     settings, device = scene.settings, network.mean.device
     areas, visible = scene.areas(size), scene.visible(size)
@@ -52,6 +57,7 @@ def objective_of(
         _guides(_times(held, visible), dict(settings.content_layers), device),
         _guides(visible, known | dict(settings.structure_layers), device),
         tile,
+        past,
     )
 
 

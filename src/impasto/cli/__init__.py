@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import cyclopts
 
 from impasto import __version__
-from impasto.cli import classify, doctor, evaluate, recipes, study, styles, stylize, weights
+from impasto.cli import classify, doctor, evaluate, recipes, study, styles, stylize, video, weights
 from impasto.errors import DivergedError, ImpastoError
 
 app = cyclopts.App(
@@ -22,6 +22,7 @@ app = cyclopts.App(
     suppress_keyboard_interrupt=False,  # `main` says what became of the picture
 )
 app.command(stylize.stylize)
+app.command(video.video)
 app.command(recipes.texture)
 app.command(recipes.rerun)
 app.command(recipes.info)

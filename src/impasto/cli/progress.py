@@ -23,7 +23,7 @@ class Progress:
 
     def __init__(self, quiet: bool, preview: bool = False) -> None:
         self.console = Console(stderr=True, quiet=quiet, highlight=False, soft_wrap=True)
-        self.preview = _terminal_image() if preview and self.console.is_terminal else None
+        self.preview = terminal_image() if preview and self.console.is_terminal else None
         self.first = True
         self.work_before = 0.0
         self.bar: Bar | None = None
@@ -63,7 +63,7 @@ class Progress:
             tile = painter.footprint(painter.sizes[-1]).tile
             tiles = f", in tiles of {tile} px" if tile else ""
             self.console.print(
-                f"this will take about {_duration(seconds)} and {size / 1e9:.1f} GB{tiles}"
+                f"this will take about {duration(seconds)} and {size / 1e9:.1f} GB{tiles}"
             )
         self.began, self.work_before = time.perf_counter(), 0.0
 
@@ -103,7 +103,7 @@ class Progress:
         if not 0.01 < done < 1 or step.work == 1:
             return ""
         spent = time.perf_counter() - self.began
-        return f"{_duration(spent * (1 - step.work) / done)} left"
+        return f"{duration(spent * (1 - step.work) / done)} left"
 
     def _due(self, step: "Step") -> bool:
         now = time.perf_counter()
@@ -113,7 +113,7 @@ class Progress:
         return True
 
 
-def _terminal_image() -> Any:
+def terminal_image() -> Any:
     """What shows a picture in this terminal, in its own protocol or in coloured blocks."""
     try:
         from textual_image.renderable import Image
@@ -124,7 +124,7 @@ def _terminal_image() -> Any:
     return Image
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
     """Seconds as a person says them."""
     if seconds < 100:
         return f"{seconds:.0f} s"

@@ -96,7 +96,7 @@ class Clip:
         with self._opened() as (container, stream):
             for frame in self._decoded(container, stream):
                 if frame.pts is None:  # a raw stream has no times
-                    frame.pts = last + self._usual(frame)
+                    frame.pts = last + self._usual()
                 pts = frame.pts - self.offset
                 if not self._contains(frame.pts):
                     continue
@@ -104,7 +104,7 @@ class Clip:
                 last = pts
                 if number >= first:
                     pixels = self._pixels(frame, size)
-                    yield Frame(number, pts, frame.duration or self._usual(frame), pixels)
+                    yield Frame(number, pts, frame.duration or self._usual(), pixels)
                 number += 1
 
     def others(self) -> Iterator[Any]:
@@ -213,8 +213,8 @@ class Clip:
         """Whether a time of the file belongs to the part; the first may be below zero."""
         return (self.start == 0 or pts >= self.offset) and pts < self.limit
 
-    def _usual(self, frame: Any) -> int:
-        """How long a frame is shown if it does not say, in the time base."""
+    def _usual(self) -> int:
+        """How long a frame is shown that does not say, in the time base."""
         rate = self.rate or Fraction(25)
         return max(1, round(1 / (rate * self.time_base)))
 

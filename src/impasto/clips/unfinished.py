@@ -110,7 +110,11 @@ class Unfinished:
                 f"cannot make the folder {self.folder} ({error.strerror}): name another place with "
                 "-o"
             ) from error
-        images.write_bytes(json.dumps(recipe).encode(), self.folder / "recipe.json")
+        try:
+            images.write_bytes(json.dumps(recipe).encode(), self.folder / "recipe.json")
+        except PictureError:
+            self.remove()
+            raise
 
     def _check(self, recipe: dict[str, Any]) -> None:
         """PictureError if the folder is of a run with other words."""

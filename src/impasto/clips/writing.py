@@ -14,7 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from impasto.clips.reading import (
-    BT601, BT709, FULL, HIGH_DEFINITION, LIMITED, RGB, SCALING, Clip, Colours, library,
+    BT601,
+    BT709,
+    FULL,
+    HIGH_DEFINITION,
+    LIMITED,
+    RGB,
+    SCALING,
+    Clip,
+    Colours,
+    library,
 )  # fmt: skip
 from impasto.errors import PictureError, SettingError
 
@@ -25,7 +34,7 @@ CONTAINERS = {
     ".webm": ("webm", "libvpx-vp9"),
 }
 """FFmpeg's names of the format and the encoder for each suffix."""
-CODED = {  # no frames that look ahead: times grow from packet to packet, and segments join as they are
+CODED = {  # without B-frames: times grow from packet to packet, and segments join as they are
     "libx264": {"preset": "medium", "bf": "0"},
     "libvpx-vp9": {"b": "0", "deadline": "good", "cpu-used": "4", "row-mt": "1"},
 }
@@ -142,7 +151,7 @@ def join(
             os.fsync(file.fileno())
         part.chmod(0o666 & ~_umask())
         part.replace(target)
-    except OSError as error:
+    except (OSError, library().FFmpegError) as error:
         raise PictureError(
             f"cannot write {target} ({error.strerror or error}): free space or name another place "
             "with -o"

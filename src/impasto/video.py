@@ -1,0 +1,306 @@
+"""A film in the style of a painting: frame by frame, each with an eye on those before it.
+
+`Film.paint` is a stream of painted frames; `Film.write` keeps each of them beside the output as it
+comes, so that a run that was stopped goes on, and writes the film at the end. How frames are held
+together is told in `consistency.py`. Only the last few frames are in memory.
+"""
+
+import hashlib
+import os
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from impasto import adain, consistency, flow, images
+from impasto import device as machine
+from impasto.clips import Clip, Format, Frame, Unfinished, check_output, join
+from impasto.clips.unfinished import KEPT, Facts
+from impasto.consistency import Seen
+from impasto.errors import PictureError, SettingError
+from impasto.flow import Motion
+from impasto.images import Picture
+from impasto.onepass import OnePass
+from impasto.painter import Painter
+from impasto.scene import AnyPicture, Region, Scene, Style
+from impasto.settings import Settings, changed
+
+TEMPORAL = 0.6  # how strongly frames are held together, 0 to 1
+QUALITY = 65  # of 100; H.264's CRF 18, at which few see a difference
+HOLD = 100.0  # weight of the temporal loss at TEMPORAL 0.5, in units of the first frame's loss
+FEWEST = 12  # steps of a frame that starts from the one before
+
+
+@dataclass(frozen=True, eq=False)
+class Painted:
+    """A frame that was painted."""
+
+    number: int
+    """From 1."""
+    count: int
+    """How many there will be, as far as the file says."""
+    seconds: float
+    """When it is shown, from the clip's start."""
+    pixels: Float[Tensor, "1 3 h w"]
+    first: bool
+    """Whether it begins a shot."""
+    flicker: float | None
+    """See `flow.warping_error`; None for the first frame of a shot."""
+
+    @property
+    def picture(self) -> Picture:
+        """The frame as a picture."""
+        return Picture(self.pixels, None, f"frame {self.number}")
+
+
+class Film:
+    """A clip that is painted. Raises ImpastoError for a clip, pictures or settings that do not go
+    together.
+
+    Style, masks and regions are those of `impasto.stylize`; masks stay where they are. `temporal`
+    says how strongly frames are held together: 0 not at all, up to 0.95. Frames have the long side
+    of the settings; odd sides lose their last row or column, as H.264 needs even ones.
+    """
+
+    def __init__(
+        self,
+        clip: Clip,
+        style: Style | None,
+        settings: Settings,
+        *,
+        mask: AnyPicture | None = None,
+        style_mask: AnyPicture | None = None,
+        regions: Sequence[Region] = (),
+        temporal: float = TEMPORAL,
+    ) -> None:
+        if not 0 <= temporal <= 0.95:
+            raise SettingError(f"temporal is {temporal:g}: it must be 0 to 0.95")
+        if settings.seamless or settings.original_size:
+            raise SettingError("films know no --seamless and no --original-size: leave them out")
+        width, height = images.fit(clip.size, settings.size)
+        self.size = width // 2 * 2, height // 2 * 2
+        """Width and height of the film, px."""
+        if min(self.size) < images.MIN_SIDE:
+            raise PictureError(f"{clip.name} is {self.size[0]}x{self.size[1]} px at size "
+                               f"{settings.size}: use a larger --size")  # fmt: skip
+        self.clip, self.temporal = clip, temporal
+        self.settings = changed(settings, size=max(self.size))
+        first = next(clip.frames(self._read_size()))
+        photo = self._cropped(first)
+        self.scene = Scene(photo, style, self.settings, mask, style_mask, regions)
+        self.one_pass = OnePass(self.scene) if settings.method == "instant" else None
+        if self.one_pass is None:
+            Painter(self.scene)  # raises for what does not go together
+        self.history: list[Facts] = []
+        """What is known of each painted frame."""
+
+    @property
+    def flicker(self) -> float:
+        """The mean of `flow.flicker` over all frames painted so far."""
+        found = [facts["flicker"] for facts in self.history if "flicker" in facts]
+        return float(np.mean(found)) if found else 0.0
+
+    def paint(self) -> Iterator[Painted]:
+        """Every frame, in order. PictureError where the clip turns out to be damaged."""
+        for _, painted in self._frames([], ()):
+            yield painted
+
+    def write(
+        self,
+        target: str | os.PathLike[str],
+        quality: int = QUALITY,
+        *,
+        sound: bool = True,
+        resume: bool = False,
+        force: bool = False,
+    ) -> Iterator[Painted]:
+        """Paint every frame and write the film, whole or not at all, once the last was taken.
+
+        What is finished is kept in the folder TARGET.unfinished meanwhile; with `resume` its frames
+        are not painted again, and the film is the same as without the interruption. quality: 0 to
+        100. `force` overwrites what exists. Raises ImpastoError.
+        """
+        path = Path(target)
+        film = self._format(path, quality, sound, force)
+        folder = path.with_name(f"{path.name}.unfinished")
+        work = Unfinished(folder, film, self.recipe(quality), resume, force)
+        try:
+            for frame, painted in self._frames(work.facts, work.last()):
+                work.add(_bytes(painted.pixels), frame.pts, frame.duration, self.history[-1])
+                yield painted
+            recipe = self.recipe(quality) | {"flicker": self.flicker}
+            join(work.film(), self.clip, film, path, sound, recipe)
+        except PictureError as error:
+            kept = f"; {work.done} finished frames are kept in {folder} for --resume"
+            raise PictureError(f"{error}{kept if work.done else ''}") from error
+        finally:
+            if not work.done:
+                work.remove()
+        work.remove()
+
+    def recipe(self, quality: int = QUALITY) -> dict[str, Any]:
+        """How the film is made, as JSON holds it."""
+        recipe = self.scene.recipe() | {
+            "content": self.clip.name,
+            "clip": _digest(self.clip.path),
+            "temporal": self.temporal,
+            "quality": quality,
+            "start": self.clip.start,
+            "end": self.clip.end,
+        }
+        recipe["sources"] = recipe["sources"] | {"content": str(self.clip.path)}
+        return recipe
+
+    def _format(self, path: Path, quality: int, sound: bool, force: bool) -> Format:
+        """How the film is coded. Raises what would stop it from being written."""
+        from impasto.clips.writing import check_suffix
+
+        check_suffix(path)
+        if not 0 <= quality <= 100:
+            raise SettingError(f"quality is {quality}: it must be 0 to 100")
+        if path.exists() and path.samefile(self.clip.path):
+            raise PictureError(f"the output {path} is the input: name another with -o")
+        if path.exists() and not path.is_dir() and not force:
+            raise PictureError(f"{path} exists: name another with -o, or overwrite with --force")
+        film = Format.of(self.clip, self.size, path.suffix.lower(), quality)
+        check_output(path, self.clip, film, sound)
+        return film
+
+    def _frames(
+        self, facts: list[Facts], finished: Sequence[NDArray[np.uint8]]
+    ) -> Iterator[tuple[Frame, Painted]]:
+        """The frames after those that are done, of which the last are given; their facts go into
+        `self.history`."""
+        shot, done = _Shot(self), len(facts)
+        self.history = list(facts)
+        machine.keep_large_buffers()
+        for frame in self.clip.frames(self._read_size(), done - len(finished)):
+            photo = self._cropped(frame)
+            moved = shot.motion_to(photo.pixels)
+            if frame.number < done:
+                pixels = _pixels(finished[frame.number - done])
+                shot.take(Seen(photo.pixels, pixels), moved)
+                shot.go_on(facts[frame.number])
+                continue
+            pixels = _pixels(_bytes(shot.painted(photo, moved)))  # the next one sees what is kept
+            error = None
+            if moved is not None:
+                error = flow.warping_error(moved, shot.past[-1].painted, pixels)
+            shot.take(Seen(photo.pixels, pixels), moved)
+            self.history.append(shot.facts | ({} if error is None else {"flicker": error}))
+            seconds = self.clip.seconds(frame.pts)
+            count = max(self.clip.count, frame.number + 1)
+            yield frame, Painted(frame.number + 1, count, seconds, pixels, moved is None, error)
+
+    def _read_size(self) -> tuple[int, int]:
+        """The size that frames are read at: their own if they are only to lose an odd row."""
+        width, height = images.fit(self.clip.size, self.settings.size)
+        even = width // 2 * 2, height // 2 * 2
+        return self.clip.size if even == tuple(s // 2 * 2 for s in self.clip.size) else even
+
+    def _cropped(self, frame: Frame) -> Picture:
+        """A frame with even sides."""
+        pixels = frame.pixels[..., : self.size[1], : self.size[0]].contiguous()
+        return Picture(pixels, None, self.clip.name)
+
+
+class _Shot:
+    """The frames since the last cut, as far as the next one needs them."""
+
+    def __init__(self, film: Film) -> None:
+        self.film = film
+        self.past: deque[Seen] = deque(maxlen=KEPT)
+        self.camera = 0.0, 0.0
+        """How far the camera has moved since the shot began, px to the right and down."""
+        self.loss = 0.0
+        """That of the shot's first frame, if it was optimised."""
+
+    @property
+    def facts(self) -> Facts:
+        """What a run that is resumed needs to know besides the frames."""
+        return {"x": self.camera[0], "y": self.camera[1], "loss": self.loss}
+
+    def go_on(self, facts: Facts) -> None:
+        """Take up what a run that was stopped knew."""
+        self.camera, self.loss = (facts["x"], facts["y"]), facts["loss"]
+
+    def motion_to(self, photo: Tensor) -> Motion | None:
+        """The motion since the last frame; None where a shot begins."""
+        if not self.past:
+            return None
+        moved = flow.motion(self.past[-1].photo, photo)
+        return None if consistency.is_cut(self.past[-1].photo, photo, moved) else moved
+
+    def take(self, seen: Seen, moved: Motion | None) -> None:
+        """Note a frame that is painted."""
+        if moved is None:
+            self.past.clear()
+        self.past.append(seen)
+
+    def painted(self, photo: Picture, moved: Motion | None) -> Float[Tensor, "1 3 h w"]:
+        """A frame, painted."""
+        scene = self.film.scene.of(photo)
+        if self.film.temporal == 0:
+            moved = None
+        if self.film.one_pass is None:
+            pixels = self._optimised(scene, moved)
+        else:
+            pixels = scene.finish(self._in_one_pass(self.film.one_pass, scene, moved))
+            if moved is not None:
+                pixels = consistency.blended(
+                    self.past[-1], photo.pixels, pixels, moved, self.film.temporal
+                )
+        return pixels.clamp(0, 1).cpu()
+
+    def _in_one_pass(self, painter: OnePass, scene: Scene, moved: Motion | None) -> Tensor:
+        """A frame painted on a grid that follows the camera, if nothing else is tied to its own."""
+        size, stride = self.film.size, adain.STRIDE
+        if self.film.temporal == 0 or scene.areas(size) != [None]:
+            return painter.painted(scene, size)
+        self.camera = consistency.camera_after(self.camera, moved)
+        x, y = (round(place) % stride for place in self.camera)
+        width, height = size
+        around = F.pad(scene.photo.pixels, (x, stride - x, y, stride - y), mode="reflect")
+        shifted = scene.of(replace(scene.photo, pixels=around))
+        made = painter.painted(shifted, (width + stride, height + stride))
+        return made[..., y : y + height, x : x + width]
+
+    def _optimised(self, scene: Scene, moved: Motion | None) -> Tensor:
+        """A frame changed step by step: from the photo, or from where the shot is."""
+        settings, held = scene.settings, None
+        if moved is not None:
+            amount = self.film.temporal / (1 - self.film.temporal)
+            weight = HOLD * amount * self.loss
+            held = consistency.held_to(self.past, scene.photo.pixels, moved, weight)
+            steps = max(FEWEST, settings.steps[-1] // 2)
+            settings = changed(settings, coarsest=0, steps=(steps,), detail_steps=(0,))
+            scene = scene.with_settings(settings)
+        *_, last = Painter(scene, held=held).paint()
+        if held is None:
+            self.loss = last.losses["total"]
+        return last.picture().pixels
+
+
+def _bytes(pixels: Float[Tensor, "1 3 h w"]) -> NDArray[np.uint8]:
+    """A frame as whole numbers, h w 3."""
+    found: NDArray[np.uint8] = (pixels[0].permute(1, 2, 0) * 255).round().byte().numpy()
+    return found
+
+
+def _pixels(values: NDArray[np.uint8]) -> Float[Tensor, "1 3 h w"]:
+    """The reverse of `_bytes`."""
+    return torch.from_numpy(values).permute(2, 0, 1)[None].float().div_(255)
+
+
+def _digest(path: Path) -> str:
+    """SHA-256 of a file, shortened to 16 digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
