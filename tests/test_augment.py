@@ -4,6 +4,7 @@ import copy
 import csv
 import json
 import pickle
+import subprocess
 import sys
 from collections import namedtuple
 from collections.abc import Callable, Iterator
@@ -231,6 +232,14 @@ def test_the_loader_gives_the_same_pictures_with_0_and_2_workers(batch: Tensor) 
     assert torch.equal(epoch(data, 2), after)
 
 
+def test_the_example_says_the_same() -> None:
+    found = subprocess.run(
+        [sys.executable, EXAMPLES / "dataloader.py"], capture_output=True, text=True, check=False
+    )
+    assert found.returncode == 0, found.stderr
+    assert found.stdout.count("with 2 workers the same") == 2
+
+
 def test_workers_that_live_on_hear_of_a_new_epoch(batch: Tensor) -> None:
     transform = copy.deepcopy(StyleTransfer(STYLES, p=1.0, seed=11, size=32))
     data = Pictures(batch[:2], transform)
@@ -333,9 +342,9 @@ def test_a_folder_is_all_of_its_paintings(tmp_path: Path, batch: Tensor) -> None
     for number in range(2):
         Image.fromarray(batch[number].permute(1, 2, 0).numpy()).save(tmp_path / f"{number}.png")
     transform = StyleTransfer([tmp_path, "poppies", images.Picture(batch[2:3] / 255, name="own")])
-    assert transform.names == ["0.png", "1.png", "poppies", "own"]
+    assert transform.names == ("0.png", "1.png", "poppies", "own")
     assert repr(transform) == "StyleTransfer(4 styles, p=0.5, strength=(0.2, 0.8))"
-    assert StyleTransfer().names == list(augment.paintings.PAINTINGS)
+    assert StyleTransfer().names == tuple(augment.paintings.PAINTINGS)
 
 
 @pytest.mark.parametrize(
@@ -352,6 +361,11 @@ def test_a_folder_is_all_of_its_paintings(tmp_path: Path, batch: Tensor) -> None
 def test_settings_out_of_range_are_refused(words: dict[str, object], message: str) -> None:
     with pytest.raises(SettingError, match=message):
         StyleTransfer(**{"styles": "poppies"} | words)
+
+
+def test_an_unknown_precision_is_refused() -> None:
+    with pytest.raises(SettingError, match="precision is 'half': choose from auto, float32"):
+        augment._checked(0.5, 0.5, None, "half")  # jaxtyping's hook would not let it come so far
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -95,11 +95,10 @@ class StyleTransfer(torch.nn.Module):
         precision: Precision = "auto",
     ) -> None:
         super().__init__()
-        self.p, self.strength = _checked(p, strength, size)
+        self.p, self.strength = _checked(p, strength, size, precision)
         self.size, self.mix, self.seed, self.precision = size, mix, seed, precision
-        pictures = [paintings.picture(source) for source in _sources(styles)]
-        self.names = [picture.name for picture in pictures]
-        mean, square = zip(*(_measured(picture) for picture in pictures), strict=True)
+        measured = [_measured(paintings.picture(source)) for source in _sources(styles)]
+        self.names, mean, square = zip(*measured, strict=True)
         self.register_buffer("mean", torch.stack(mean), persistent=False)
         self.register_buffer("square", torch.stack(square), persistent=False)
         self._epoch = _shared(torch.zeros((), dtype=torch.int64))
@@ -137,7 +136,8 @@ class StyleTransfer(torch.nn.Module):
         """
         _check(batch)
         chosen = [(i, draw) for i, draw in enumerate(draws) if draw is not None]
-        found, step = batch.clone(), max(1, PIXELS // batch[0, 0].numel())
+        height, width = self._working(*batch.shape[-2:])
+        found, step = batch.clone(), max(1, PIXELS // (height * width))
         for first in range(0, len(chosen), step):
             numbers, some = zip(*chosen[first : first + step], strict=True)
             where = torch.tensor(numbers, device=batch.device)
@@ -221,7 +221,7 @@ def styles_of(text: str) -> list[str]:
 
 
 def _checked(
-    p: float, strength: float | tuple[float, float], size: int | None
+    p: float, strength: float | tuple[float, float], size: int | None, precision: str
 ) -> tuple[float, tuple[float, float]]:
     """The probability and the range of strengths. SettingError for what is out of range."""
     if not 0 <= p <= 1:
@@ -232,6 +232,8 @@ def _checked(
                            "smaller first")  # fmt: skip
     if size is not None and size < LEAST_SIZE:
         raise SettingError(f"size is {size} px: use at least {LEAST_SIZE}, or none")
+    if precision not in (known := get_args(Precision)):
+        raise SettingError(f"precision is {precision!r}: choose from {', '.join(known)}")
     return p, (low, high)
 
 
@@ -246,8 +248,8 @@ def _sources(styles: Styles | None) -> list[Source | Picture]:
     return found
 
 
-def _measured(picture: Picture) -> tuple[Float[Tensor, "512"], Float[Tensor, "512"]]:
-    """The mean and the mean square of a painting's features at relu4_1, in float32.
+def _measured(picture: Picture) -> tuple[str, Float[Tensor, "512"], Float[Tensor, "512"]]:
+    """A painting's name, and the mean and mean square of its features at relu4_1, in float32.
 
     Kept in the user's cache, under a name that changes with the pixels and the network.
     """
@@ -255,7 +257,8 @@ def _measured(picture: Picture) -> tuple[Float[Tensor, "512"], Float[Tensor, "51
     digest = hashlib.sha256(f"{CACHED} {weights.entry('vgg19').sha256} {small.shape}".encode())
     digest.update(small.numpy().tobytes())
     kept = weights.cache_folder() / "styles" / f"{digest.hexdigest()[:32]}.safetensors"
-    return _read(kept) or _write(kept, small)
+    mean, square = _read(kept) or _write(kept, small)
+    return picture.name, mean, square
 
 
 def _read(kept: Path) -> tuple[Tensor, Tensor] | None:

@@ -250,7 +250,7 @@ def _facts(plan: Plan, transfer: StyleTransfer) -> dict[str, Any]:
     known = hashlib.sha256(transfer.mean.cpu().numpy().tobytes()).hexdigest()
     return {
         "folder": plan.folder.resolve().name,
-        "styles": transfer.names,
+        "styles": list(transfer.names),
         "styles_sha256": known[:16],
         "p": transfer.p,
         "strength": list(transfer.strength),
