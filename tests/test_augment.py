@@ -487,10 +487,16 @@ def test_stopped_and_resumed_is_the_same(
     assert impasto("augment", tree, "-o", out, *words, "--resume")[0] == 0
     assert len(written) == 1 + 2 + 1
     assert files(out) == files(whole)
+    # A picture that has become another is painted anew, too.
+    (tree / "cats" / "a.png").write_bytes((tree / "cups" / "c.bmp").read_bytes())
+    changed = tmp_path / "changed"
+    assert impasto("augment", tree, "-o", changed, *words)[0] == 0
+    assert impasto("augment", tree, "-o", out, *words, "--resume")[0] == 0
+    assert files(out) == files(changed) != files(whole)
     status, _, err = impasto("augment", tree, "-o", out, *words, "--resume", "--seed", 9)
     assert status == 2
     assert "was made with seed 0, not 9" in err
-    assert files(out) == files(whole)
+    assert files(out) == files(changed)
 
 
 def test_broken_pictures_are_skipped_and_told(impasto: Impasto, tree: Path, tmp_path: Path) -> None:

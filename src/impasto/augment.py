@@ -23,7 +23,7 @@ from jaxtyping import Float, Shaped
 from PIL import Image
 from torch import Tensor
 
-from impasto import adain, images, moments, paintings, weights
+from impasto import adain, images, paintings, weights
 from impasto import device as machine
 from impasto.device import Precision
 from impasto.errors import PictureError, SettingError
@@ -185,7 +185,7 @@ class StyleTransfer(torch.nn.Module):
         small = images.resize(pixels, *self._working(height, width)).clamp(0, 1)
         tile = TILE if small[0, 0].numel() > PIXELS else None
         features = network.encode(small, tile)
-        affine = adain.transform(moments.measure(features), self._style(draws, features))
+        affine = adain.transform(adain.measure(features), self._style(draws, features))
         strength = torch.tensor([draw.strength for draw in draws]).to(pixels).view(-1, 1, 1, 1)
         mixed = features.lerp(affine(features), strength.to(features))
         made, plain = network.decode(torch.cat([mixed, features]), tile).chunk(2)
@@ -276,7 +276,7 @@ def _write(kept: Path, pixels: Float[Tensor, "1 3 h w"]) -> tuple[Tensor, Tensor
     """Measure a painting, and cache that where the disk allows."""
     from safetensors.torch import save
 
-    found = moments.measure(_network(torch.float32, "cpu").encode(pixels))
+    found = adain.measure(_network(torch.float32, "cpu").encode(pixels))
     mean, square = found.mean[0], found.second[0].diagonal().contiguous()
     with suppress(OSError, PictureError):
         kept.parent.mkdir(parents=True, exist_ok=True)

@@ -49,6 +49,8 @@ class Entry:
     strength: float
     """0 for a picture that is not painted."""
     seed: int
+    source_sha256: str
+    """Of the picture's file."""
     sha256: str
     """Of the file that was written."""
 
@@ -177,7 +179,8 @@ def _made(
         target = plan.output / name
         _make_folder(target.parent)
         images.write_bytes(made, target)
-        yield _entry(source, name, copy, draw, transfer, hashlib.sha256(made).hexdigest())
+        digests = _digest(data), _digest(made)
+        yield _entry(source, name, copy, draw, transfer, digests)
 
 
 def _draw(transfer: StyleTransfer, pixels: torch.Tensor, copy: int) -> Draw | None:
@@ -189,7 +192,12 @@ def _draw(transfer: StyleTransfer, pixels: torch.Tensor, copy: int) -> Draw | No
 
 
 def _entry(
-    source: Path, name: Path, copy: int, draw: Draw | None, transfer: StyleTransfer, digest: str
+    source: Path,
+    name: Path,
+    copy: int,
+    draw: Draw | None,
+    transfer: StyleTransfer,
+    digests: tuple[str, str],
 ) -> Entry:
     label = source.parts[0] if len(source.parts) > 1 else ""
     style, share, strength = "", 0.0, 0.0
@@ -200,7 +208,7 @@ def _entry(
     assert transfer.seed is not None
     return Entry(
         source.as_posix(), name.as_posix(), label, copy, style, share, strength,
-        transfer.seed, digest,
+        transfer.seed, *digests,
     )  # fmt: skip
 
 
@@ -274,10 +282,10 @@ def _earlier(plan: Plan, facts: dict[str, Any]) -> dict[str, list[Entry]]:
         for line in lines[1:]:
             try:
                 row = json.loads(line)
-            except json.JSONDecodeError:  # the run was killed while it wrote this line
-                break
-            row["label"] = row.pop("class")
-            found.setdefault(row["source"], []).append(Entry(**row))
+                entry = Entry(label=row.pop("class"), **row)
+            except (json.JSONDecodeError, KeyError, TypeError):
+                break  # the run was killed while it wrote this line
+            found.setdefault(entry.source, []).append(entry)
     return found
 
 
@@ -291,19 +299,28 @@ def _check_same(before: dict[str, Any], now: dict[str, Any], output: Path) -> No
 
 
 def _still_there(plan: Plan, source: Path, done: dict[str, list[Entry]]) -> list[Entry]:
-    """The entries of a picture all of whose copies are there, as they were written; or none."""
+    """The entries of a picture that is as it was, as all its copies are; or none."""
     latest = {entry.output: entry for entry in done.get(source.as_posix(), [])}
     found = [latest.get(name.as_posix()) for _, name in plan.targets(source)]
-    whole = [entry for entry in found if entry is not None and _is_whole(plan.output, entry)]
+    whole = [
+        entry
+        for entry in found
+        if entry is not None
+        and _is_whole(plan.folder / source, entry.source_sha256)
+        and _is_whole(plan.output / entry.output, entry.sha256)
+    ]
     return whole if len(whole) == len(found) else []
 
 
-def _is_whole(output: Path, entry: Entry) -> bool:
+def _is_whole(file: Path, digest: str) -> bool:
     try:
-        data = (output / entry.output).read_bytes()
+        return _digest(file.read_bytes()) == digest
     except OSError:
         return False
-    return hashlib.sha256(data).hexdigest() == entry.sha256
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
 
 
 def _begin(plan: Plan, facts: dict[str, Any], done: dict[str, list[Entry]]) -> Path:
