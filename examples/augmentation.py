@@ -6,7 +6,7 @@
 scikit-learn's handwritten digits, 32x32 px, as blue ink on cream paper. A small network learns from
 400 of them and is tested on others: on the same paper, in other colours, on crops of photos (as
 MNIST-M is made, Ganin et al. 2016), on noise, and as outlines. It is trained without augmentation,
-with colour jitter, with style transfer, and with both; everything else is the same. A few minutes
+with colour jitter, with style transfer, and with both; everything else is the same. Three minutes
 on two cores.
 """
 
@@ -54,7 +54,7 @@ def main() -> None:
         for seed in range(given.seeds):
             network = trained(paper[:POOL], stylised, labels[:POOL], method, seed)
             for name, pictures in tests.items():
-                found = accuracy(network, pictures, labels[POOL:])
+                found = round(accuracy(network, pictures, labels[POOL:]), 2)
                 accuracies.setdefault(method, {}).setdefault(name, []).append(found)
         cells = (spread(values) for values in accuracies[method].values())
         if method == "none":
