@@ -457,6 +457,18 @@ def test_copies_and_originals(impasto: Impasto, tree: Path, tmp_path: Path) -> N
             assert np.array_equal(np.asarray(now), np.asarray(before)) is not bool(row["style"])
 
 
+def test_transparency_is_kept(impasto: Impasto, tree: Path, tmp_path: Path) -> None:
+    with Image.open(tree / "cats" / "a.png") as image:
+        image.putalpha(Image.linear_gradient("L").resize((32, 32)))
+        image.save(tree / "cats" / "a.png")
+        before = np.asarray(image)
+    assert impasto("augment", tree, "-o", tmp_path / "out", *FAST, "-q")[0] == 0
+    with Image.open(tmp_path / "out" / "cats" / "a.png") as image:
+        found = np.asarray(image)
+    assert np.array_equal(found[..., 3], before[..., 3])
+    assert not np.array_equal(found[..., :3], before[..., :3])
+
+
 def test_stopped_and_resumed_is_the_same(
     impasto: Impasto, tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
