@@ -35,8 +35,10 @@ def test_a_shifted_picture_has_that_flow(ground: Tensor) -> None:
     inner = found[..., 16:-16, 16:-16]
     apart = (inner - torch.tensor([-5.0, 3.0]).view(1, 2, 1, 1)).square().sum(1).sqrt()
     assert float(apart.median()) < 0.15
-    small = flow.between(view(ground, 100, 80), view(ground, 105, 77), longest=80)
-    assert float((small - found).abs().median()) < 0.3  # found at half size, in px of the whole
+    # found at half size, in px of the whole
+    small = flow.motion(view(ground, 105, 77), view(ground, 100, 80), longest=80)
+    assert float((small.backward - found).abs().median()) < 0.3
+    assert float(small.reliable.mean()) > 0.8
 
 
 def test_warp_samples_where_the_flow_leads(ground: Tensor) -> None:

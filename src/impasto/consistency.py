@@ -41,9 +41,10 @@ def is_cut(
 ) -> bool:
     """Whether a new shot begins: most of the frame was not shown before, as far as the flow can
     tell, and its colours are others. A fast pan has the first alone, a flash the second."""
+    if _histogram_change(before, photo) <= LEAST_CHANGE:
+        return False
     same = (photo - moved.carried(before)).abs().mean(1, keepdim=True) < SAME
-    shown = float((moved.reliable * same).mean())
-    return shown < LEAST_SHOWN and _histogram_change(before, photo) > LEAST_CHANGE
+    return float((moved.reliable * same).mean()) < LEAST_SHOWN
 
 
 def blended(
@@ -58,7 +59,7 @@ def blended(
     o_t = p_t + k (W o_(t-1) - p_t),   k = amount m exp(-|x_t - W x_(t-1)|^2 / 0.1^2)
 
     with the photos x, the mean square over channels, and the reliable places m, their edges
-    softened. As k < 1 everywhere, errors do not add up: of what was painted n frames ago, at most
+    softened. With an amount < 1 errors do not add up: of what was painted n frames ago, at most
     amount^n is left.
     """
     changed = (photo - moved.carried(before.photo)).square().mean(1, keepdim=True)
@@ -100,7 +101,7 @@ def _histogram_change(a: Tensor, b: Tensor) -> float:
     """How much of two frames' colours differs, 0 to 1: half the distance of their histograms."""
     counts = []
     for frame in (a, b):
-        level = (frame[0] * BINS).long().clamp_(0, BINS - 1).flatten(1)
+        level = (frame[0, :, ::2, ::2] * BINS).long().clamp_(0, BINS - 1).flatten(1)
         index = (level[0] * BINS + level[1]) * BINS + level[2]
         counts.append(torch.bincount(index, minlength=BINS**3) / index.numel())
     return float((counts[0] - counts[1]).abs().sum()) / 2

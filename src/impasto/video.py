@@ -36,6 +36,9 @@ from impasto.settings import Settings, changed
 TEMPORAL = 0.6  # how strongly frames are held together, 0 to 1
 QUALITY = 65  # of 100; H.264's CRF 18, at which few see a difference
 HOLD = 100.0  # weight of the temporal loss at TEMPORAL 0.5, in units of the first frame's loss
+EVERY = 2  # each so many frames are painted whole in instant mode
+LEAST_RELIABLE = 0.6  # of a frame, or it is painted whole whatever its number
+LEAST_SKETCH = 64  # px, shortest side of what is painted at half size
 FEWEST = 12  # steps of a frame that starts from the one before
 
 
@@ -67,7 +70,8 @@ class Film:
 
     Style, masks and regions are those of `impasto.stylize`; masks stay where they are. `temporal`
     says how strongly frames are held together: 0 not at all, up to 0.95. Frames have the long side
-    of the settings; odd sides lose their last row or column, as H.264 needs even ones.
+    of the settings. In instant mode each `every`-th frame is painted whole; those between are the
+    last, carried along the flow, with what it does not show painted at half size. Odd sides lose their last row or column, as H.264 needs even ones.
     """
 
     def __init__(
@@ -80,9 +84,12 @@ class Film:
         style_mask: AnyPicture | None = None,
         regions: Sequence[Region] = (),
         temporal: float = TEMPORAL,
+        every: int = EVERY,
     ) -> None:
         if not 0 <= temporal <= 0.95:
             raise SettingError(f"temporal is {temporal:g}: it must be 0 to 0.95")
+        if every < 1:
+            raise SettingError(f"every is {every}: it must be at least 1")
         if settings.seamless or settings.original_size:
             raise SettingError("films know no --seamless and no --original-size: leave them out")
         width, height = images.fit(clip.size, settings.size)
@@ -91,7 +98,7 @@ class Film:
         if min(self.size) < images.MIN_SIDE:
             raise PictureError(f"{clip.name} is {self.size[0]}x{self.size[1]} px at size "
                                f"{settings.size}: use a larger --size")  # fmt: skip
-        self.clip, self.temporal = clip, temporal
+        self.clip, self.temporal, self.every = clip, temporal, every
         self.settings = changed(settings, size=max(self.size))
         first = next(clip.frames(self._read_size()))
         photo = self._cropped(first)
@@ -152,6 +159,7 @@ class Film:
             "content": self.clip.name,
             "clip": _digest(self.clip.path),
             "temporal": self.temporal,
+            "every": self.every,
             "quality": quality,
             "start": self.clip.start,
             "end": self.clip.end,
@@ -190,7 +198,9 @@ class Film:
                 shot.take(Seen(photo.pixels, pixels), moved)
                 shot.go_on(facts[frame.number])
                 continue
-            pixels = _pixels(_bytes(shot.painted(photo, moved)))  # the next one sees what is kept
+            pixels = _pixels(
+                _bytes(shot.painted(photo, moved, frame.number))
+            )  # the next one sees what is kept
             error = None
             if moved is not None:
                 error = flow.warping_error(moved, shot.past[-1].painted, pixels)
@@ -245,27 +255,41 @@ class _Shot:
             self.past.clear()
         self.past.append(seen)
 
-    def painted(self, photo: Picture, moved: Motion | None) -> Float[Tensor, "1 3 h w"]:
-        """A frame, painted."""
-        scene = self.film.scene.of(photo)
-        if self.film.temporal == 0:
+    def painted(
+        self, photo: Picture, moved: Motion | None, number: int
+    ) -> Float[Tensor, "1 3 h w"]:
+        """The frame of that number, painted."""
+        film, scene = self.film, self.film.scene.of(photo)
+        if film.temporal == 0:
             moved = None
-        if self.film.one_pass is None:
-            pixels = self._optimised(scene, moved)
-        else:
-            pixels = scene.finish(self._in_one_pass(self.film.one_pass, scene, moved))
-            if moved is not None:
-                pixels = consistency.blended(
-                    self.past[-1], photo.pixels, pixels, moved, self.film.temporal
-                )
+        self.camera = consistency.camera_after(self.camera, moved)
+        if film.one_pass is None:
+            return self._optimised(scene, moved).clamp(0, 1).cpu()
+        sketched = moved is not None and self._is_between(moved, number)
+        paint = self._sketched if sketched else self._in_one_pass
+        pixels = scene.finish(paint(film.one_pass, scene))
+        if moved is not None:
+            amount = 1.0 if sketched else film.temporal
+            pixels = consistency.blended(self.past[-1], photo.pixels, pixels, moved, amount)
         return pixels.clamp(0, 1).cpu()
 
-    def _in_one_pass(self, painter: OnePass, scene: Scene, moved: Motion | None) -> Tensor:
+    def _is_between(self, moved: Motion, number: int) -> bool:
+        """Whether nearly all of a frame is taken from the last."""
+        enough = min(self.film.size) >= 2 * LEAST_SKETCH
+        reliable = float(moved.reliable.mean()) >= LEAST_RELIABLE
+        return enough and reliable and number % self.film.every != 0
+
+    def _sketched(self, painter: OnePass, scene: Scene) -> Tensor:
+        """A frame painted at half size, for the few places that the last did not show."""
+        width, height = self.film.size
+        made = painter.painted(scene, (width // 2, height // 2))
+        return images.resize(made, height, width)
+
+    def _in_one_pass(self, painter: OnePass, scene: Scene) -> Tensor:
         """A frame painted on a grid that follows the camera, if nothing else is tied to its own."""
         size, stride = self.film.size, adain.STRIDE
         if self.film.temporal == 0 or scene.areas(size) != [None]:
             return painter.painted(scene, size)
-        self.camera = consistency.camera_after(self.camera, moved)
         x, y = (round(place) % stride for place in self.camera)
         width, height = size
         around = F.pad(scene.photo.pixels, (x, stride - x, y, stride - y), mode="reflect")

@@ -11,7 +11,18 @@ from collections.abc import Sequence
 import cyclopts
 
 from impasto import __version__
-from impasto.cli import classify, doctor, evaluate, recipes, study, styles, stylize, video, weights
+from impasto.cli import (
+    augment,
+    classify,
+    doctor,
+    evaluate,
+    recipes,
+    study,
+    styles,
+    stylize,
+    video,
+    weights,
+)
 from impasto.errors import DivergedError, ImpastoError
 
 app = cyclopts.App(
@@ -29,6 +40,7 @@ app.command(recipes.info)
 app.command(study.app)
 app.command(evaluate.evaluate)
 app.command(classify.classify)
+app.command(augment.augment)
 app.command(styles.styles)
 app.command(weights.app)
 app.command(doctor.doctor)

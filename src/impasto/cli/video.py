@@ -27,6 +27,7 @@ def video(
     *styles: str,
     output: Annotated[Path, Parameter(alias="-o")],
     temporal: float = 0.6,
+    every: int = 2,
     start: float = 0.0,
     end: float | None = None,
     quality: int = 65,
@@ -57,6 +58,9 @@ def video(
         Where to write the film: .mp4, .mov or .mkv (H.264), or .webm (VP9).
     temporal
         How strongly frames are held together, 0 (each for itself) to 0.95.
+    every
+        In instant mode each so many frames are painted whole; those between are carried along from
+        the last where it shows what they show. 1 paints all, in nearly twice the time.
     start
         Begin there, seconds.
     end
@@ -95,8 +99,9 @@ def video(
     parts, main_mask = regions(region, style_mask)
     styled = styles[0] if len(styles) == 1 else list(styles) or None
     film = Film(
-        source, styled, settings, mask=mask, style_mask=main_mask, regions=parts, temporal=temporal
-    )
+        source, styled, settings, mask=mask, style_mask=main_mask, regions=parts,
+        temporal=temporal, every=every,
+    )  # fmt: skip
     frames = film.write(output, quality, sound=not no_sound, resume=resume, force=force)
     with Progress(quiet, preview) as progress:
         return _paint(film, frames, output, progress, json)
