@@ -10,23 +10,26 @@ last ten frames in those of the same frames painted without.
 
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image
 
 from benchmarks.report import EXAMPLES, parser, publish
 from impasto import flow, video
 from impasto.clips import Clip
+from impasto.images import Picture, to_pil
 from impasto.settings import settings_for
 
 WIDTH, HEIGHT, RATE = 640, 360, 25
 GROUND = 1000  # px, width of the photo that is panned over
 PAN = (3.3, 0.7)  # px a frame
+STRIP = 224, 126  # px, width and height of a frame in the strip
 LAST = 10  # frames whose sharpness is measured
 
 
@@ -35,6 +38,7 @@ def main() -> None:
     options.add_argument("--frames", type=int, default=60)
     options.add_argument("--presets", nargs="+", default=["instant"])
     options.add_argument("--style", default="great-wave")
+    options.add_argument("--strip", type=Path, help="draw frames of the films, JPEG")
     options.add_argument("--folder", type=Path, help="keep the films here")
     given = options.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
@@ -53,6 +57,9 @@ def main() -> None:
                 each["flicker_ratio"] = each["flicker"] / plain
                 each["sharpness"] = each.pop("gradient") / sharp
             rows += found
+        if given.strip is not None:
+            films = [f"{given.presets[0]}-0-1.mp4", f"{given.presets[0]}-{video.TEMPORAL:g}-2.mp4"]
+            strip([clip, *(folder / name for name in films)], given.strip)
     publish("video", rows, given.json, frames=given.frames, size=[WIDTH, HEIGHT])
 
 
@@ -79,6 +86,15 @@ def row(
         "flicker": flow.flicker(*pairs),
         "gradient": float(np.mean(gradients)),
     }
+
+
+def strip(films: Sequence[Path], target: Path) -> None:
+    """Frames 1, 20, 40 and 60 of the films, one below the other."""
+    rows = []
+    for film in films:
+        frames = [frame.pixels for frame in Clip(film).frames(STRIP)]
+        rows.append(torch.cat([frames[i] for i in (0, 19, 39, 59)], -1))
+    to_pil(Picture(torch.cat(rows, -2))).save(target, quality=80)
 
 
 def sharpness(pixels: Any) -> float:

@@ -22,8 +22,8 @@ DOCS = Path(__file__).parents[1] / "docs"
 COMMANDS = [
     words.split()
     for words in (
-        "", "stylize", "video", "texture", "rerun", "info", "evaluate", "classify", "augment", "study",
-        "study layers", "study weights", "study inits", "study steps", "study optimizers",
+        "", "stylize", "video", "texture", "rerun", "info", "evaluate", "classify", "augment",
+        "study", "study layers", "study weights", "study inits", "study steps", "study optimizers",
         "study scale", "study content", "study strength", "study reconstruct", "study sheet",
         "styles", "weights", "weights list", "weights verify", "weights get", "doctor",
     )

@@ -10,7 +10,7 @@ sampled feature vectors and goes the same way.
 
 import copy
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import torch
@@ -67,6 +67,10 @@ class Held:
     weight: float = 1.0
     """Of the temporal loss, sum_p mask(p) |x(p) - image(p)|^2 / (3 h w): Ruder, Dosovitskiy and
     Brox 2016, eq. 7."""
+
+    def to(self, device: torch.device) -> "Held":
+        """The same on a device."""
+        return replace(self, image=self.image.to(device), mask=self.mask.to(device))
 
 
 @dataclass

@@ -50,7 +50,6 @@ class Painter:
         resume: str | os.PathLike[str] | None = None,
         held: Held | None = None,
     ) -> None:
-        self.held = held
         self.scene, self.settings = scene, scene.settings
         self.content, settings = scene.photo, scene.settings
         self.padding: Padding = "circular" if settings.seamless else settings.padding
@@ -65,6 +64,7 @@ class Painter:
         self.start = self._start_picture()
         machine.use_threads(settings.threads)
         self.device = machine.choose_device(settings.device)
+        self.held = None if held is None else held.to(self.device)
         self.dtype = machine.choose_dtype(settings.precision, self.device)
         machine.tune(self.device, settings.precision)
         self.network = vgg.load(

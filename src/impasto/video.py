@@ -70,8 +70,9 @@ class Film:
 
     Style, masks and regions are those of `impasto.stylize`; masks stay where they are. `temporal`
     says how strongly frames are held together: 0 not at all, up to 0.95. Frames have the long side
-    of the settings. In instant mode each `every`-th frame is painted whole; those between are the
-    last, carried along the flow, with what it does not show painted at half size. Odd sides lose their last row or column, as H.264 needs even ones.
+    of the settings; odd sides lose their last row or column, as H.264 needs even ones. In instant
+    mode each `every`-th frame is painted whole; those between are the last one, carried along the
+    flow, with what it does not show painted at half size.
     """
 
     def __init__(
@@ -264,14 +265,14 @@ class _Shot:
             moved = None
         self.camera = consistency.camera_after(self.camera, moved)
         if film.one_pass is None:
-            return self._optimised(scene, moved).clamp(0, 1).cpu()
+            return self._optimised(scene, moved)
         sketched = moved is not None and self._is_between(moved, number)
         paint = self._sketched if sketched else self._in_one_pass
-        pixels = scene.finish(paint(film.one_pass, scene))
+        pixels = scene.finish(paint(film.one_pass, scene).cpu())
         if moved is not None:
             amount = 1.0 if sketched else film.temporal
             pixels = consistency.blended(self.past[-1], photo.pixels, pixels, moved, amount)
-        return pixels.clamp(0, 1).cpu()
+        return pixels.clamp(0, 1)
 
     def _is_between(self, moved: Motion, number: int) -> bool:
         """Whether nearly all of a frame is taken from the last."""
