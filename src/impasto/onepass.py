@@ -72,7 +72,7 @@ class OnePass:
         """The one step."""
         began = time.perf_counter()
         (size,) = self.sizes
-        machine.keep_large_buffers(self.footprint(size).lean)
+        machine.keep_large_buffers()
         self.pixels = self.painted(self.scene)
         self.seconds += time.perf_counter() - began
         yield Step(1, 1, size, 1, 1, 1.0, {}, True, self.note, self)
