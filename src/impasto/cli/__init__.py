@@ -11,7 +11,18 @@ from collections.abc import Sequence
 import cyclopts
 
 from impasto import __version__
-from impasto.cli import classify, doctor, evaluate, recipes, study, styles, stylize, weights
+from impasto.cli import (
+    classify,
+    doctor,
+    evaluate,
+    export,
+    recipes,
+    study,
+    styles,
+    stylize,
+    train,
+    weights,
+)
 from impasto.errors import DivergedError, ImpastoError
 
 app = cyclopts.App(
@@ -28,6 +39,8 @@ app.command(recipes.info)
 app.command(study.app)
 app.command(evaluate.evaluate)
 app.command(classify.classify)
+app.command(train.train)
+app.command(export.export)
 app.command(styles.styles)
 app.command(weights.app)
 app.command(doctor.doctor)

@@ -1,0 +1,395 @@
+"""Training a network of one's own style: the optimiser's objective, on crops of many photos.
+
+Johnson, Alahi and Fei-Fei 2016: what the optimiser does to the pixels of one picture, Adam does to
+the weights of a network that paints all pictures. The objective is the same: each crop has its
+content from the photo and its style from the painting's moments, `Objective` gives the gradient in
+the painted pixels, and the network takes it on from there.
+"""
+
+import hashlib
+import math
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from impasto import checkpoint, images, residual, vgg
+from impasto import device as machine
+from impasto.course import Course
+from impasto.errors import DivergedError, PictureError, SettingError
+from impasto.images import Picture
+from impasto.moments import Moments, mix
+from impasto.objective import Objective, Target, Terms, Weights
+from impasto.paintings import SUFFIXES
+from impasto.recolour import matched, moments_of
+from impasto.residual import Residual, Shape
+from impasto.scene import MOST_GAIN, SMALL, Part, Scene, Style
+from impasto.settings import Settings
+from impasto.targets import part_moments
+
+FEW = 200  # photos: a network that knows fewer may paint what they do not show badly
+KEPT = 512 * 1024**2  # bytes of shrunken photos that stay in memory
+RISE = 0.05  # the part of the run in which the learning rate rises; then it falls to zero
+BETAS = (0.9, 0.99)  # of Adam
+ELSEWHERE = ("device", "tile", "memory_limit", "preset")  # settings that change no result
+
+
+class Photos:
+    """The photos under a folder, each read when it is first needed and kept small.
+
+    Raises PictureError where there is none.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str], side: int) -> None:
+        self.folder, self.side = Path(folder), side
+        if not self.folder.is_dir():
+            raise PictureError(f"there is no folder {folder}: name one with photos in it")
+        found = (path for path in self.folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+        self.files = sorted(path for path in found if path.is_file())
+        if not self.files:
+            raise PictureError(f"there are no photos under {folder}: name a folder that has some")
+        self.notes: list[str] = []
+        """What a front end should tell its user; it takes them away."""
+        if len(self.files) < FEW:
+            self.notes.append(
+                f"{len(self.files)} photos are few: a network learns to paint what it saw, and "
+                f"with less than {FEW} other photos may turn out worse"
+            )
+        self._small: dict[Path, Tensor] = {}
+        self._unread: set[Path] = set()
+        self._room = KEPT
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the files' names and sizes, shortened to 16 digits."""
+        digest = hashlib.sha256()
+        for path in self.files:
+            name = path.relative_to(self.folder).as_posix()
+            digest.update(f"{name} {path.stat().st_size}\n".encode())
+        return digest.hexdigest()[:16]
+
+    def crop(self, side: int, generator: torch.Generator) -> Float[Tensor, "1 3 side side"]:
+        """A random square of a random photo at a random size, mirrored half of the time.
+
+        The photo's short side is between the square's and `self.side`, px.
+        """
+        number, scale, y, x, mirrored = torch.rand(5, generator=generator).tolist()
+        photo = self.at(int(number * len(self.files)))
+        height, width = photo.shape[-2:]
+        box = round(min(height, width) * (side / max(side, self.side)) ** scale)
+        top, left = round(y * (height - box)), round(x * (width - box))
+        square = photo[..., top : top + box, left : left + box].float() / 255
+        square = images.resize(square, side, side).clamp(0, 1)
+        return square.flip(-1) if mirrored < 0.5 else square
+
+    def at(self, number: int) -> Tensor:
+        """A photo, or the next one that can be read; 8 bits, its short side `self.side` at most."""
+        for path in self.files[number:] + self.files[:number]:
+            if path in self._small:
+                return self._small[path]
+            if path in self._unread:
+                continue
+            try:
+                small = self._read(path)
+            except PictureError as error:
+                self._unread.add(path)
+                self.notes.append(f"left out: {error}")
+                continue
+            if small.numel() <= self._room:
+                self._room -= small.numel()
+                self._small[path] = small
+            return small
+        raise PictureError(f"no photo under {self.folder} can be read: name a folder that has some")
+
+    def _read(self, path: Path) -> Tensor:
+        picture = images.read(path)
+        width, height = picture.size
+        scale = self.side / min(width, height)
+        if scale < 1:
+            picture = picture.resized(round(width * scale), round(height * scale))
+        return (picture.pixels * 255).round().to(torch.uint8)
+
+
+@dataclass(frozen=True, eq=False)
+class Update:
+    """One step of training, as every front end sees it."""
+
+    step: int
+    """Number of the step, from 1."""
+    steps: int
+    """How many steps there will be in all."""
+    size: tuple[int, int]
+    """Width and height of the squares, px."""
+    terms: Terms
+    """The loss terms before this step, weighted, as scalar tensors, means over the batch: content,
+    style and their total; in the warm-up `colours`, the mean squared error."""
+    note: str | None
+    """What a front end should tell its user, once."""
+    _trainer: "Trainer" = field(repr=False)
+
+    @property
+    def work(self) -> float:
+        """The part of all the work that is done, 0 to 1, about."""
+        return self.step / self.steps
+
+    @property
+    def losses(self) -> dict[str, float]:
+        """The loss terms before this step as numbers."""
+        return {name: float(value) for name, value in self.terms.items()}
+
+    def picture(self, photo: Picture) -> Picture:
+        """A photo painted with the network after this step, at the size of the settings."""
+        return self._trainer.painted(photo)
+
+    @property
+    def network(self) -> Residual:
+        """The network after this step, with its recipe. It goes on changing with later steps."""
+        return self._trainer.trained()
+
+    def save_checkpoint(self, path: str | os.PathLike[str]) -> None:
+        """Write all that a Trainer needs to go on from here, whole or not at all."""
+        checkpoint.write(Path(path), *self._trainer.state())
+
+
+class Trainer:
+    """One training run: the painting, the photos, and where it stands.
+
+    style: what `stylize` takes; photos: a folder. `init` is a network to start from. Raises
+    ImpastoError for what cannot be read or does not go together.
+    """
+
+    def __init__(
+        self,
+        style: Style,
+        photos: str | os.PathLike[str],
+        settings: Settings | None = None,
+        course: Course | None = None,
+        init: Residual | None = None,
+        resume: str | os.PathLike[str] | None = None,
+    ) -> None:
+        self.settings, self.course = settings or Settings(), course or Course()
+        _check(self.settings, self.course)
+        self.photos = Photos(photos, max(self.course.crop, self.settings.size))
+        self.inputs = {"photos": self.photos.fingerprint}
+        first = Picture(self.photos.at(0).float() / 255, name=self.photos.files[0].name)
+        self.scene = Scene(first, style, self.settings)
+        self.inputs |= {n: p for n, p in self.scene.fingerprints.items() if n != "content"}
+        machine.use_threads(self.settings.threads)
+        self.device = machine.choose_device(self.settings.device)
+        self.dtype = machine.choose_dtype(self.settings.precision, self.device)
+        machine.tune(self.device, self.settings.precision)
+        machine.keep_large_buffers()
+        layers = tuple(dict(self.settings.content_layers) | dict(self.settings.style_layers))
+        self.vgg = vgg.load(
+            self.settings.backbone, layers, self.settings.pooling, self.settings.padding,
+            self.dtype, self.device,
+        )  # fmt: skip
+        self.part: Part = self.scene.parts[0]
+        self.target = self._target(layers)
+        self.colours = self._colours()
+        shape = Shape(self.course.width, self.course.blocks)
+        self.warm_up = 0 if init else self.course.warm_up
+        self._begin(init or residual.fresh(shape, self.settings.seed))
+        self.taken, self.seconds, self.last = 0, 0.0, math.nan
+        if resume is not None:
+            self.load(*checkpoint.read(Path(resume)))
+
+    def train(self) -> Iterator[Update]:
+        """All steps, from wherever the run stands. DivergedError if the loss is no number."""
+        while self.taken < self.course.steps:
+            began = time.perf_counter()
+            if self.taken == self.warm_up:
+                self.optimizer = self._adam()  # its memory is of another loss
+            terms = self._learn()
+            self.taken += 1
+            self.last = float(terms["total"])
+            self.seconds += time.perf_counter() - began
+            note = "; ".join(self.photos.notes) or None
+            self.photos.notes.clear()
+            side = self.course.crop
+            yield Update(self.taken, self.course.steps, (side, side), terms, note, self)
+
+    def trained(self) -> Residual:
+        """The network as it stands, with its recipe."""
+        recipe = self.recipe() | {"steps_taken": self.taken, "loss": self.last}
+        return Residual(self.network.shape, self.network.tensors, recipe, self.dtype)
+
+    def painted(self, photo: Picture) -> Picture:
+        """A photo painted with the network as it stands, at the size of the settings."""
+        small = photo.resized(*images.fit(photo.size, self.settings.size))
+        with torch.no_grad():
+            pixels = self.network(small.pixels.to(self.device)).clamp_(0, 1).cpu()
+        return Picture(pixels, small.alpha, photo.name)
+
+    def recipe(self) -> dict[str, Any]:
+        """How the network is trained, as JSON holds it."""
+        from impasto import __version__
+
+        return {
+            "impasto": __version__,
+            "torch": torch.__version__,
+            "style": self.scene.paintings,
+            "photos": len(self.photos.files),
+            "inputs": self.inputs,
+            "features": str(self.dtype).removeprefix("torch."),
+            "settings": self.settings.as_dict(),
+            "course": asdict(self.course),
+        }
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Where the run stands, as tensors and facts. What is random follows from the step."""
+        tensors: dict[str, Tensor] = {}
+        for name, tensor in self.network.tensors.items():
+            tensors[f"network.{name}"] = tensor
+            memory = self.optimizer.state.get(tensor, {})
+            tensors |= {f"adam.{name}.{key}": value for key, value in memory.items()}
+        facts = {
+            "kind": "training",
+            "recipe": self.recipe(),
+            "taken": self.taken,
+            "seconds": self.seconds,
+            "last": self.last,
+            "warm_up": self.warm_up,
+            "width": self.network.shape.width,
+            "blocks": self.network.shape.blocks,
+        }
+        return tensors, facts
+
+    def load(self, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
+        """Go on from a state. PictureError if it is of another run."""
+        if facts.get("kind") != "training":
+            raise PictureError(
+                "the checkpoint is one of a picture, not of a network: start without --resume"
+            )
+        mine, its = self.recipe(), facts["recipe"]
+        for name in ("impasto", "torch", "features", "inputs", "settings", "course"):
+            differing = _differing(mine[name], its[name])
+            if differing:
+                raise PictureError(
+                    f"the checkpoint was made with other {name} ({differing}): give the same "
+                    "painting, photos and options, or start without --resume"
+                )
+        self.taken, self.seconds, self.last = facts["taken"], facts["seconds"], facts["last"]
+        self.warm_up = facts["warm_up"]
+        shape = Shape(facts["width"], facts["blocks"])
+        self._begin(Residual(shape, _under("network.", tensors)))
+        for name, tensor in self.network.tensors.items():
+            memory = _under(f"adam.{name}.", tensors)
+            self.optimizer.state[tensor] = {key: value.clone() for key, value in memory.items()}
+
+    def _begin(self, start: Residual) -> None:
+        """A copy of a network to go on from, and an optimiser without memory."""
+        tensors = {n: t.to(self.device).clone().requires_grad_() for n, t in start.tensors.items()}
+        self.network = Residual(start.shape, tensors, dtype=self.dtype)
+        self.optimizer = self._adam()
+
+    def _learn(self) -> Terms:
+        """One step of Adam on a batch; the mean loss terms before it."""
+        batch = self.course.batch
+        found: list[Terms] = []
+        for number in range(batch):
+            seed = (self.settings.seed << 40) + self.taken * batch + number
+            generator = torch.Generator().manual_seed(seed)
+            photo = self.photos.crop(self.course.crop, generator).to(self.device)
+            painted = self.network(photo)
+            warm = self.taken < self.warm_up
+            evaluate = self._recoloured if warm else self._evaluate
+            terms, gradient = evaluate(photo, painted.detach())
+            torch.autograd.backward(painted, gradient / batch)
+            found.append(terms)
+        mean = {name: torch.stack([t[name] for t in found]).mean() for name in found[0]}
+        if not math.isfinite(float(mean["total"])):
+            raise DivergedError(
+                f"the loss is no number at step {self.taken + 1}: lower --learning-rate, which is "
+                f"{self.course.learning_rate:g}"
+            )
+        for group in self.optimizer.param_groups:
+            group["lr"] = self._rate()
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        return mean
+
+    def _rate(self) -> float:
+        """The learning rate: up in a line, down in half a cosine."""
+        warm = self.taken < self.warm_up
+        if warm:
+            return self.course.learning_rate
+        done = (self.taken - self.warm_up) / max(1, self.course.steps - self.warm_up)
+        rise = min(1.0, (done + 1e-3) / RISE)
+        return self.course.learning_rate * rise * (1 + math.cos(math.pi * done)) / 2
+
+    def _evaluate(self, photo: Tensor, painted: Tensor) -> tuple[Terms, Tensor]:
+        """The optimiser's own objective of a crop: terms, and their gradient in the pixels."""
+        settings = self.settings
+        weights = Weights(
+            settings.content_weight * self.part.hold, settings.style_weight, settings.tv_weight,
+            settings.structure_weight,
+        )  # fmt: skip
+        objective = Objective(
+            self.vgg, photo, [self.target], weights, settings.content_layers,
+            settings.style_layers, settings.style_loss, settings.loss_scale,
+            settings.structure_layers,
+        )  # fmt: skip
+        return objective.evaluate(painted)
+
+    def _recoloured(self, photo: Tensor, painted: Tensor) -> tuple[Terms, Tensor]:
+        """How far a painted crop is from the photo in the painting's colours."""
+        wanted = matched(moments_of(photo), self.colours, most_gain=MOST_GAIN)(photo)
+        change = painted - wanted
+        value = change.square().mean()
+        return {"colours": value, "total": value}, 2 * change / change.numel()
+
+    def _target(self, layers: tuple[str, ...]) -> Target:
+        """The painting's moments at the size of the pictures to be painted."""
+        padding = self.settings.padding
+        found = part_moments(
+            self.scene, self.part, self.vgg, self.settings.size, None,
+            vgg.smallest_side(layers, padding),
+        )  # fmt: skip
+        return Target(found, weight=(2 * self.part.strength) ** 2)
+
+    def _colours(self) -> Moments:
+        """The moments of the painting's colours."""
+        its = [moments_of(*strokes.at(SMALL, 1)) for strokes in self.part.strokes]
+        return mix(its, [strokes.share for strokes in self.part.strokes])
+
+    def _adam(self) -> torch.optim.Adam:
+        fused = self.device.type in ("cpu", "cuda")
+        return torch.optim.Adam(
+            list(self.network.tensors.values()), self.course.learning_rate, BETAS, fused=fused
+        )
+
+
+def _check(settings: Settings, course: Course) -> None:
+    """SettingError for settings that a network cannot be trained with."""
+    for name in ("keep_colors", "palette"):
+        if getattr(settings, name) != "none":
+            raise SettingError(
+                f"{name} is {getattr(settings, name)}, but a network learns the painting's "
+                "colours: give it to the command that paints with the network"
+            )
+    if settings.seamless:
+        raise SettingError("seamless is on, but a network pads by reflection: leave it off")
+    least = vgg.smallest_side(
+        dict(settings.content_layers) | dict(settings.style_layers), settings.padding
+    )
+    if course.crop < least:
+        raise SettingError(f"crop is {course.crop} px: these layers need at least {least}")
+
+
+def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors whose names begin so, by the rest of their names."""
+    return {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
+
+
+def _differing(mine: Any, its: Any) -> str:
+    """What a checkpoint has where this run has something else, in a few words."""
+    if not isinstance(its, dict):
+        return "" if its == mine else str(its)
+    return ", ".join(f"{k} {v}" for k, v in its.items() if mine.get(k) != v and k not in ELSEWHERE)
