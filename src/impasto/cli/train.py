@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 OUTPUT = Group.create_ordered("Output")
 CHOSEN = (
-    "preset", "size", "strength", "seed", "style_weights", "style_scale", "style_crop",
+    "size", "strength", "seed", "style_weights", "style_scale", "style_crop",
     "style_turn", "content_layers", "style_layers", "content_weight", "style_weight", "tv_weight",
     "structure_weight", "structure_layers", "style_loss", "loss_scale", "backbone", "pooling",
     "padding", "device", "precision", "threads",
