@@ -19,9 +19,8 @@ from impasto.training import Photos, Trainer, Update
 Impasto = Callable[..., tuple[int, str, str]]
 EXAMPLES = Path(__file__).parents[1] / "examples"
 SETTINGS = settings_for(size=96, precision="float32")
-COURSE = Course(steps=4, crop=64, width=4, blocks=1, warm_up=2)
-WORDS = ("--size", "96", "--steps", "4", "--crop", "64", "--width", "4", "--blocks", "1",
-         "--warm-up", "2")  # fmt: skip
+COURSE = Course(steps=4, crop=64, width=4, blocks=1)
+WORDS = ("--size", "96", "--steps", "4", "--crop", "64", "--width", "4", "--blocks", "1")
 
 
 @pytest.fixture(scope="module")
@@ -95,42 +94,50 @@ def test_the_objective_is_the_optimisers(folder: Path) -> None:
     scene = Scene(images.read(photo), "great-wave", settings)
     objective = objective_of(scene, trainer.vgg, (64, 64), None, 16)
     expected, slope = objective.evaluate(painted)
-    terms, gradient = trainer._evaluate(photo, painted)
+    terms, gradient = trainer.evaluate(photo, painted)
     for name, value in expected.items():
         torch.testing.assert_close(terms[name], value)
     torch.testing.assert_close(gradient, slope)
-    assert float(trainer._evaluate(photo, photo)[0]["content"]) == pytest.approx(0, abs=1e-6)
+    assert float(trainer.evaluate(photo, photo)[0]["content"]) == pytest.approx(0, abs=1e-6)
 
 
 def test_the_network_learns(folder: Path) -> None:
-    """Over 40 steps the loss of the same squares falls by a third."""
-    course = Course(steps=40, crop=64, width=4, blocks=1, warm_up=20, learning_rate=0.01)
+    """The loss of the same squares falls by a fifth in 60 steps."""
+    course = Course(steps=60, crop=64, width=4, blocks=1, learning_rate=0.003)
     trainer = Trainer("great-wave", folder, SETTINGS, course)
-    squares = [trainer.photos.crop(64, seeded(seed)) for seed in range(100, 103)]
+    squares = [trainer.square(number) for number in range(3)]
 
     def loss() -> float:
         with torch.no_grad():
             painted = [(square, trainer.network(square)) for square in squares]
-        return sum(float(trainer._evaluate(*pair)[0]["total"]) for pair in painted)
+        return sum(float(trainer.evaluate(*pair)[0]["total"]) for pair in painted)
 
     before, updates = loss(), list(trainer.train())
-    assert loss() < before * 2 / 3
-    assert [update.step for update in updates] == list(range(1, 41))
-    assert set(updates[19].losses) == {"colours", "total"}
-    assert set(updates[20].losses) == {"content", "style", "total"}
-    assert updates[19].losses["colours"] < updates[0].losses["colours"]
+    assert loss() < before * 4 / 5
+    assert [update.step for update in updates] == list(range(1, 61))
+    assert set(updates[0].losses) == {"content", "style", "total"}
     recipe = updates[-1].network.recipe
-    assert (recipe["style"], recipe["steps_taken"]) == (["great-wave"], 40)
+    assert (recipe["style"], recipe["steps_taken"]) == (["great-wave"], 60)
+
+
+def test_squares_are_small_at_first(folder: Path) -> None:
+    """Of 5 steps 3 are on squares of half the side, which are a quarter of the work each:
+    3/4 + 2 in all."""
+    course = Course(steps=5, crop=64, width=4, blocks=1)
+    updates = list(Trainer("great-wave", folder, SETTINGS, course).train())
+    assert [update.size for update in updates] == [(32, 32)] * 3 + [(64, 64)] * 2
+    work = [update.work for update in updates]
+    assert work == pytest.approx([1 / 11, 2 / 11, 3 / 11, 7 / 11, 1])
 
 
 def test_a_batch_is_the_mean_of_its_squares(folder: Path) -> None:
     """Two squares in one step: the loss is the mean, the gradients too."""
-    one, two = (Course(steps=2, crop=64, width=4, blocks=1, warm_up=0, batch=b) for b in (1, 2))
+    one, two = (Course(steps=2, crop=64, width=4, blocks=1, batch=b) for b in (1, 2))
     trainer = Trainer("great-wave", folder, SETTINGS, two)
-    squares = [trainer.photos.crop(64, seeded(number)) for number in range(2)]
+    squares = [trainer.square(number) for number in range(2)]
     with torch.no_grad():
         losses = [
-            float(trainer._evaluate(square, trainer.network(square))[0]["total"])
+            float(trainer.evaluate(square, trainer.network(square))[0]["total"])
             for square in squares
         ]
     found = next(trainer.train()).losses["total"]
@@ -139,9 +146,8 @@ def test_a_batch_is_the_mean_of_its_squares(folder: Path) -> None:
     assert alone == pytest.approx(losses[0], rel=1e-5)
 
 
-@pytest.mark.parametrize("stop", [1, 2, 3])
+@pytest.mark.parametrize("stop", [1, 3])
 def test_resumed_is_uninterrupted_bit_for_bit(folder: Path, tmp_path: Path, stop: int) -> None:
-    """Stopped in the warm-up, at its end, and after it."""
     straight = Trainer("great-wave", folder, SETTINGS, COURSE)
     losses = [update.losses for update in straight.train()]
     first, file = Trainer("great-wave", folder, SETTINGS, COURSE), tmp_path / "state"
@@ -158,7 +164,7 @@ def test_resumed_is_uninterrupted_bit_for_bit(folder: Path, tmp_path: Path, stop
 def test_checkpoints_of_other_runs_are_refused(folder: Path, tmp_path: Path) -> None:
     file = tmp_path / "state"
     next(Trainer("great-wave", folder, SETTINGS, COURSE).train()).save_checkpoint(file)
-    other = Course(steps=5, crop=64, width=4, blocks=1, warm_up=2)
+    other = Course(steps=5, crop=64, width=4, blocks=1)
     for style, settings, course, said in (
         ("poppies", SETTINGS, COURSE, "inputs"),
         ("great-wave", settings_for(size=96, precision="float32", strength=0.6), COURSE,
@@ -178,7 +184,6 @@ def test_training_starts_from_another_network(folder: Path) -> None:
     assert trainer.network.shape == start.shape
     for name, tensor in start.tensors.items():
         assert torch.equal(trainer.network.tensors[name], tensor)
-    assert set(next(trainer.train()).losses) == {"content", "style", "total"}
 
 
 def test_settings_that_a_network_cannot_learn_are_refused(folder: Path) -> None:

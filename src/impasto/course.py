@@ -9,22 +9,18 @@ from impasto.settings import setting, settle
 class Course:
     """How a network is trained. Raises SettingError for a value out of its range."""
 
-    steps: int = setting(3000, "How many steps to train.", at_least=1, group="Training")
+    steps: int = setting(4000, "How many steps to train.", at_least=1, group="Training")
     crop: int = setting(
-        256, "Side of the squares of photos to learn from, px.", at_least=64, at_most=2048,
+        256,
+        "Side of the squares of photos to learn from, px; half of it in the first part of the run.",
+        at_least=64, at_most=2048,
         group="Training",
     )  # fmt: skip
     batch: int = setting(
         1, "How many squares in each step.", at_least=1, at_most=64, group="Training"
     )
-    warm_up: int = setting(
-        200,
-        "How many of the steps learn to hand on the photo in the painting's colours: quick ones, "
-        "without the objective. None with --init.",
-        at_least=0, group="Training",
-    )  # fmt: skip
     learning_rate: float = setting(
-        0.003, "Highest step size of Adam; it rises to it and falls to zero.",
+        0.002, "Highest step size of Adam; it rises to it and falls to zero.",
         above=0, at_most=1, group="Training",
     )  # fmt: skip
     width: int = setting(

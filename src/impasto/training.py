@@ -24,18 +24,18 @@ from impasto import device as machine
 from impasto.course import Course
 from impasto.errors import DivergedError, PictureError, SettingError
 from impasto.images import Picture
-from impasto.moments import Moments, mix
 from impasto.objective import Objective, Target, Terms, Weights
 from impasto.paintings import SUFFIXES
-from impasto.recolour import matched, moments_of
 from impasto.residual import Residual, Shape
-from impasto.scene import MOST_GAIN, SMALL, Part, Scene, Style
+from impasto.scene import Part, Scene, Style
 from impasto.settings import Settings
 from impasto.targets import part_moments
 
 FEW = 200  # photos: a network that knows fewer may paint what they do not show badly
 KEPT = 512 * 1024**2  # bytes of shrunken photos that stay in memory
+COARSE = 0.6  # the part of the run on squares of half the side: a quarter of the time for each
 RISE = 0.05  # the part of the run in which the learning rate rises; then it falls to zero
+SEEDS = 1_000_003  # squares of a run before one of them is another seed's; a prime
 BETAS = (0.9, 0.99)  # of Adam
 ELSEWHERE = ("device", "tile", "memory_limit", "preset")  # settings that change no result
 
@@ -77,12 +77,14 @@ class Photos:
     def crop(self, side: int, generator: torch.Generator) -> Float[Tensor, "1 3 side side"]:
         """A random square of a random photo at a random size, mirrored half of the time.
 
-        The photo's short side is between the square's and `self.side`, px.
+        The photo's short side is between half of `self.side` and all of it, px, but not less than
+        that of the square.
         """
         number, scale, y, x, mirrored = torch.rand(5, generator=generator).tolist()
         photo = self.at(int(number * len(self.files)))
         height, width = photo.shape[-2:]
-        box = round(min(height, width) * (side / max(side, self.side)) ** scale)
+        least, most = max(side, self.side / 2), max(side, self.side)
+        box = round(min(height, width) * side / (least * (most / least) ** scale))
         top, left = round(y * (height - box)), round(x * (width - box))
         square = photo[..., top : top + box, left : left + box].float() / 255
         square = images.resize(square, side, side).clamp(0, 1)
@@ -126,17 +128,14 @@ class Update:
     """How many steps there will be in all."""
     size: tuple[int, int]
     """Width and height of the squares, px."""
+    work: float
+    """The part of all the work that is done, 0 to 1, by pixels and steps."""
     terms: Terms
-    """The loss terms before this step, weighted, as scalar tensors, means over the batch: content,
-    style and their total; in the warm-up `colours`, the mean squared error."""
+    """The loss terms before this step, weighted, as scalar tensors, means over the batch; see
+    `objective.Terms`."""
     note: str | None
     """What a front end should tell its user, once."""
     _trainer: "Trainer" = field(repr=False)
-
-    @property
-    def work(self) -> float:
-        """The part of all the work that is done, 0 to 1, about."""
-        return self.step / self.steps
 
     @property
     def losses(self) -> dict[str, float]:
@@ -185,16 +184,14 @@ class Trainer:
         self.dtype = machine.choose_dtype(self.settings.precision, self.device)
         machine.tune(self.device, self.settings.precision)
         machine.keep_large_buffers()
-        layers = tuple(dict(self.settings.content_layers) | dict(self.settings.style_layers))
+        layers = _layers(self.settings)
         self.vgg = vgg.load(
             self.settings.backbone, layers, self.settings.pooling, self.settings.padding,
             self.dtype, self.device,
         )  # fmt: skip
         self.part: Part = self.scene.parts[0]
         self.target = self._target(layers)
-        self.colours = self._colours()
         shape = Shape(self.course.width, self.course.blocks)
-        self.warm_up = 0 if init else self.course.warm_up
         self._begin(init or residual.fresh(shape, self.settings.seed))
         self.taken, self.seconds, self.last = 0, 0.0, math.nan
         if resume is not None:
@@ -204,16 +201,16 @@ class Trainer:
         """All steps, from wherever the run stands. DivergedError if the loss is no number."""
         while self.taken < self.course.steps:
             began = time.perf_counter()
-            if self.taken == self.warm_up:
-                self.optimizer = self._adam()  # its memory is of another loss
             terms = self._learn()
             self.taken += 1
             self.last = float(terms["total"])
             self.seconds += time.perf_counter() - began
             note = "; ".join(self.photos.notes) or None
             self.photos.notes.clear()
-            side = self.course.crop
-            yield Update(self.taken, self.course.steps, (side, side), terms, note, self)
+            side = self.side_at(self.taken - 1)
+            yield Update(
+                self.taken, self.course.steps, (side, side), self._work(), terms, note, self
+            )
 
     def trained(self) -> Residual:
         """The network as it stands, with its recipe."""
@@ -255,7 +252,6 @@ class Trainer:
             "taken": self.taken,
             "seconds": self.seconds,
             "last": self.last,
-            "warm_up": self.warm_up,
             "width": self.network.shape.width,
             "blocks": self.network.shape.blocks,
         }
@@ -276,12 +272,31 @@ class Trainer:
                     "painting, photos and options, or start without --resume"
                 )
         self.taken, self.seconds, self.last = facts["taken"], facts["seconds"], facts["last"]
-        self.warm_up = facts["warm_up"]
         shape = Shape(facts["width"], facts["blocks"])
         self._begin(Residual(shape, _under("network.", tensors)))
         for name, tensor in self.network.tensors.items():
             memory = _under(f"adam.{name}.", tensors)
             self.optimizer.state[tensor] = {key: value.clone() for key, value in memory.items()}
+
+    def square(self, number: int) -> Float[Tensor, "1 3 side side"]:
+        """The square of that number in the run, from 0, whatever came before it."""
+        seed = (self.settings.seed * SEEDS + number) % 2**63
+        side = self.side_at(number // self.course.batch)
+        return self.photos.crop(side, torch.Generator().manual_seed(seed))
+
+    def side_at(self, step: int) -> int:
+        """The side of the squares at a step, from 0, px: small ones first, as they are quick."""
+        crop = self.course.crop
+        return crop // 2 if step < COARSE * self.course.steps else crop
+
+    def _work(self) -> float:
+        """The part of the run that is done, small squares counting a quarter."""
+        coarse = math.ceil(COARSE * self.course.steps)
+
+        def until(step: int) -> float:
+            return min(step, coarse) / 4 + max(0, step - coarse)
+
+        return until(self.taken) / until(self.course.steps)
 
     def _begin(self, start: Residual) -> None:
         """A copy of a network to go on from, and an optimiser without memory."""
@@ -294,13 +309,9 @@ class Trainer:
         batch = self.course.batch
         found: list[Terms] = []
         for number in range(batch):
-            seed = (self.settings.seed << 40) + self.taken * batch + number
-            generator = torch.Generator().manual_seed(seed)
-            photo = self.photos.crop(self.course.crop, generator).to(self.device)
+            photo = self.square(self.taken * batch + number).to(self.device)
             painted = self.network(photo)
-            warm = self.taken < self.warm_up
-            evaluate = self._recoloured if warm else self._evaluate
-            terms, gradient = evaluate(photo, painted.detach())
+            terms, gradient = self.evaluate(photo, painted.detach())
             torch.autograd.backward(painted, gradient / batch)
             found.append(terms)
         mean = {name: torch.stack([t[name] for t in found]).mean() for name in found[0]}
@@ -317,14 +328,11 @@ class Trainer:
 
     def _rate(self) -> float:
         """The learning rate: up in a line, down in half a cosine."""
-        warm = self.taken < self.warm_up
-        if warm:
-            return self.course.learning_rate
-        done = (self.taken - self.warm_up) / max(1, self.course.steps - self.warm_up)
-        rise = min(1.0, (done + 1e-3) / RISE)
+        done = self.taken / self.course.steps
+        rise = min(1.0, (self.taken + 1) / (RISE * self.course.steps))
         return self.course.learning_rate * rise * (1 + math.cos(math.pi * done)) / 2
 
-    def _evaluate(self, photo: Tensor, painted: Tensor) -> tuple[Terms, Tensor]:
+    def evaluate(self, photo: Tensor, painted: Tensor) -> tuple[Terms, Tensor]:
         """The optimiser's own objective of a crop: terms, and their gradient in the pixels."""
         settings = self.settings
         weights = Weights(
@@ -338,13 +346,6 @@ class Trainer:
         )  # fmt: skip
         return objective.evaluate(painted)
 
-    def _recoloured(self, photo: Tensor, painted: Tensor) -> tuple[Terms, Tensor]:
-        """How far a painted crop is from the photo in the painting's colours."""
-        wanted = matched(moments_of(photo), self.colours, most_gain=MOST_GAIN)(photo)
-        change = painted - wanted
-        value = change.square().mean()
-        return {"colours": value, "total": value}, 2 * change / change.numel()
-
     def _target(self, layers: tuple[str, ...]) -> Target:
         """The painting's moments at the size of the pictures to be painted."""
         padding = self.settings.padding
@@ -353,11 +354,6 @@ class Trainer:
             vgg.smallest_side(layers, padding),
         )  # fmt: skip
         return Target(found, weight=(2 * self.part.strength) ** 2)
-
-    def _colours(self) -> Moments:
-        """The moments of the painting's colours."""
-        its = [moments_of(*strokes.at(SMALL, 1)) for strokes in self.part.strokes]
-        return mix(its, [strokes.share for strokes in self.part.strokes])
 
     def _adam(self) -> torch.optim.Adam:
         fused = self.device.type in ("cpu", "cuda")
@@ -376,11 +372,15 @@ def _check(settings: Settings, course: Course) -> None:
             )
     if settings.seamless:
         raise SettingError("seamless is on, but a network pads by reflection: leave it off")
-    least = vgg.smallest_side(
-        dict(settings.content_layers) | dict(settings.style_layers), settings.padding
-    )
-    if course.crop < least:
-        raise SettingError(f"crop is {course.crop} px: these layers need at least {least}")
+    least = vgg.smallest_side(_layers(settings), settings.padding)
+    if course.crop // 2 < least:
+        raise SettingError(f"crop is {course.crop} px: these layers need at least {2 * least}")
+
+
+def _layers(settings: Settings) -> tuple[str, ...]:
+    """All layers of the objective."""
+    known = dict(settings.content_layers) | dict(settings.style_layers)
+    return tuple(known | (dict(settings.structure_layers) if settings.structure_weight else {}))
 
 
 def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

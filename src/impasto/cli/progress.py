@@ -88,8 +88,7 @@ class Progress:
             self.bar.update(self.task, completed=step.work, description=words, rest=left)
         elif self._due(step):
             terms = [f"{n} {losses[n]:.3g}" for n in ("content", "style") if n in losses]
-            alone = "colours" if "colours" in losses else "detail, of the shallow layers"
-            parts = " + ".join(terms) or f"{alone} alone"
+            parts = " + ".join(terms) or "detail, of the shallow layers alone"
             self.console.print(f"{words}  = {parts}  {left}".rstrip())
 
     def _show_picture(self, step: "Step") -> None:
