@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from impasto.images import Picture
     from impasto.judge import Verdict, evaluate
     from impasto.paint import Result, steps, stylize
-    from impasto.painter import Step
     from impasto.scene import Region
     from impasto.settings import Settings, settings_for
+    from impasto.step import Step
 
 __version__ = "0.1.0"
 
@@ -42,7 +42,7 @@ _HOMES = {
     "settings_for": "settings",
     "Region": "scene",
     "Result": "paint",
-    "Step": "painter",
+    "Step": "step",
     "steps": "paint",
     "stylize": "paint",
 }

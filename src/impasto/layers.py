@@ -52,12 +52,19 @@ def convolution(
     return made
 
 
+def pad(x: Float[Tensor, "b c h w"], padding: Padding) -> Float[Tensor, "b c height width"]:
+    """The maps with one position more on each side."""
+    return F.pad(x, (1, 1, 1, 1), mode="constant" if padding == "zero" else padding)
+
+
 def max_pool(x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h2 w2"]:
     """The maximum of each 2x2 window of rectified maps; an odd last row or column is left out.
 
     The gradient goes to the first of equal maxima, row by row, as PyTorch's does; windows of
     zeros, whose units are dead, send none.
     """
+    if not (torch.is_grad_enabled() and x.requires_grad):
+        return F.max_pool2d(x, 2)
     made: Tensor = _MaxPool.apply(x)  # type: ignore[no-untyped-call]
     return made
 
@@ -68,7 +75,7 @@ class _Convolution(torch.autograd.Function):
         ctx: Any, x: Tensor, kernel: Kernel, padding: Padding, rectify: bool, pooled: bool
     ) -> Tensor:
         if padding != "zero":
-            x = F.pad(x, (1, 1, 1, 1), mode=padding)
+            x = pad(x, padding)
         made = F.conv2d(x, kernel.weight, kernel.bias, padding=1 if padding == "zero" else 0)
         if rectify:
             made = F.relu_(made)

@@ -56,7 +56,7 @@ def style_moments(
 
 def features_of(
     network: VGG,
-    image: Float[Tensor, "1 3 h w"],
+    image: Float[Tensor, "b 3 h w"],
     layers: Iterable[str],
     pieces: Iterable[Tile],
 ) -> Features:
@@ -70,7 +70,7 @@ def features_of(
             stride = vgg.stride_of(layer)
             if layer not in found:
                 height, width = (side // stride for side in image.shape[-2:])
-                shape = (1, features[layer].shape[1], height, width)
+                shape = (*features[layer].shape[:2], height, width)
                 found[layer] = torch.empty(
                     shape, dtype=network.dtype, device=image.device,
                     memory_format=torch.channels_last,

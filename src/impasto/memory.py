@@ -19,6 +19,10 @@ time (see `device.keep_large_buffers`)."""
 LEAN_TIME = 1.4  # of a step, for the same reason
 TARGET_VALUES = 8  # values of relu4_2 per pixel: 512 channels at a stride of 8
 SMALLEST_TILE, LARGEST_TILE = 128, 2048  # px; margins eat smaller ones, larger ones gain nothing
+ONE_PASS_BYTES = {torch.bfloat16: 700, torch.float16: 700, torch.float32: 1400}
+"""Per pixel of one pass of encoder or decoder, without gradients."""
+ONE_PASS_PICTURES = 6  # kept while one is painted: the file's, the photo's, the painted ones
+LARGEST_PASS = 1024  # px: the side of the tiles of one pass, if there is room
 GOOD_TILE = 384  # px; L-BFGS gives up part of its history before tiles get smaller
 SHORTER_HISTORIES = (10, 5)  # that L-BFGS falls back to, before Adam takes its place
 HEADROOM = 0.9  # of a limit that is planned with
@@ -91,6 +95,31 @@ def footprint(
     width, height = size
     raise PictureError(
         f"painting {width}x{height} px takes {least / HEADROOM / 1e9:.1f} GB, more than the "
+        f"{limit / 1e9:.1f} GB there are: lower --size or raise --memory-limit"
+    )
+
+
+def one_pass(
+    size: tuple[int, int], dtype: torch.dtype, limit: int, margin: int, tile: int | None = None
+) -> Footprint:
+    """How a picture of this size is painted in one pass in at most `limit` bytes.
+
+    Whole if it is no larger than the largest tiles, else in the largest that fit. PictureError
+    where not even the smallest do.
+    """
+    planned = int(limit * HEADROOM)
+    width, height = size
+    feature = TARGET_VALUES * torch.finfo(dtype).bits // 8
+    state = PROCESS_BYTES + width * height * (ONE_PASS_PICTURES * PIXEL_BYTES + feature)
+    each = ONE_PASS_BYTES[dtype]
+    sides = [tile] if tile else [*range(LARGEST_PASS, SMALLEST_TILE, -64), SMALLEST_TILE]
+    for side in sides:
+        found = state + _outer(size, side, margin) * each
+        if found <= planned:
+            return Footprint(found, side if side < max(size) else None, side < max(size), "none", 0)
+    least = (state + _outer(size, sides[-1], margin) * each) / HEADROOM
+    raise PictureError(
+        f"painting {width}x{height} px takes {least / 1e9:.1f} GB, more than the "
         f"{limit / 1e9:.1f} GB there are: lower --size or raise --memory-limit"
     )
 

@@ -1,7 +1,7 @@
 """The recipe's front door: from a photo and a painting to the painted picture.
 
 `stylize` runs `steps` to its end; `steps` is a scene (`scene.py`: what is painted with what) given
-to a painter (`painter.py`: coarse to fine, step by step).
+to a painter (`painter.py`: coarse to fine, step by step; `onepass.py`: at once).
 """
 
 import json
@@ -12,10 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from impasto import images
+from impasto.errors import SettingError
 from impasto.images import Picture
-from impasto.painter import Painter, Record, Step
+from impasto.onepass import OnePass
+from impasto.painter import Painter
 from impasto.scene import AnyPicture, Region, Scene, Style
 from impasto.settings import Settings, changed, settings_for
+from impasto.step import Record, Run, Step
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,9 +85,9 @@ def stylize(
 
 def result(last: Step) -> Result:
     """The result of a run that ended with this step, or was stopped there."""
-    painter = last._painter
-    recipe = painter.recipe() | {"steps_taken": last.step, "losses": last.losses}
-    return Result(last.picture(), painter.settings, painter.history, painter.seconds, recipe)
+    run = last._run
+    recipe = run.recipe() | {"steps_taken": last.step, "losses": last.losses}
+    return Result(last.picture(), run.settings, run.history, run.seconds, recipe)
 
 
 def steps(
@@ -105,4 +108,13 @@ def steps(
     later, and leaves the pictures before it valid.
     """
     chosen = settings_for(**changes) if settings is None else changed(settings, **changes)
-    return Painter(Scene(content, style, chosen, mask, style_mask, regions), resume).paint()
+    return run_of(Scene(content, style, chosen, mask, style_mask, regions), resume).paint()
+
+
+def run_of(scene: Scene, resume: str | os.PathLike[str] | None = None) -> Run:
+    """What paints a scene: the optimiser, or one pass of a network. Raises ImpastoError."""
+    if scene.settings.method == "optimise":
+        return Painter(scene, resume)
+    if resume is not None:
+        raise SettingError("instant painting takes one step: there is nothing to resume")
+    return OnePass(scene)

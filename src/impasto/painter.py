@@ -7,8 +7,7 @@
 import os
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -21,69 +20,19 @@ from impasto.errors import PictureError
 from impasto.images import Picture
 from impasto.layers import Padding
 from impasto.objective import Objective
+from impasto.onepass import OnePass
 from impasto.optimise import Minimiser
 from impasto.scales import carry_up, enlarged, fitted, scale_sizes
-from impasto.scene import Scene, fingerprint
+from impasto.scene import Scene
 from impasto.schedule import schedule_of, shallow_layers
 from impasto.settings import Settings, changed
+from impasto.step import Record, Step
 from impasto.targets import objective_of
 from impasto.values import bytes_of
 
 NOISE_MEAN, NOISE_DEVIATION = 0.5, 0.2  # of the white noise start, in [0, 1]; clamped to it
 
 LEAST_REACH = 0.1  # of the first step's length: less is lost in the rounding of bfloat16
-
-Record = dict[str, int | float]
-
-
-@dataclass(frozen=True, eq=False)
-class Step:
-    """One optimisation step, as every front end sees it. The picture is made on demand."""
-
-    step: int
-    """Number of the step, from 1, counted over all scales."""
-    steps: int
-    """How many steps there will be in all."""
-    size: tuple[int, int]
-    """Width and height of the scale being painted, px."""
-    scale: int
-    """Number of the scale, from 1."""
-    scales: int
-    """How many scales there are."""
-    work: float
-    """The part of all the work that is done, 0 to 1, by pixels and steps."""
-    terms: dict[str, Tensor]
-    """The loss terms before this step, weighted, as scalar tensors; see `losses`. A step for
-    detail alone has no content and style, but `detail`: the style loss of the shallow layers."""
-    ends_scale: bool
-    """Whether this was the last step of its scale."""
-    note: str | None
-    """What a front end should tell its user, once."""
-    _painter: "Painter" = field(repr=False)
-
-    @property
-    def losses(self) -> dict[str, float]:
-        """The loss terms before this step, weighted: content, style, (tv), total."""
-        return {name: float(value) for name, value in self.terms.items()}
-
-    @property
-    def record(self) -> Record:
-        """What a history keeps of the step: its number, its size (long side, px), its losses."""
-        return {"step": self.step, "size": max(self.size), **self.losses}
-
-    def picture(self, full_size: bool = True) -> Picture:
-        """The picture after this step, at the size asked for in the end (or at the scale's own).
-
-        Valid until the next step is taken: a later call shows the later picture.
-        """
-        return self._painter.picture(full_size)
-
-    def save_checkpoint(self, path: str | os.PathLike[str]) -> None:
-        """Write all that `steps(..., resume=path)` needs to go on from here, whole or not at all.
-
-        Valid until the next step is taken. Raises PictureError where the disk refuses.
-        """
-        checkpoint.write(Path(path), *self._painter.state())
 
 
 class Painter:
@@ -92,9 +41,11 @@ class Painter:
     Raises ImpastoError for settings, pictures or a checkpoint that do not go together.
     """
 
+    one_pass = False
+
     def __init__(self, scene: Scene, resume: str | os.PathLike[str] | None = None) -> None:
         self.scene, self.settings = scene, scene.settings
-        self.content, self.name, settings = scene.photo, scene.photo.name, scene.settings
+        self.content, settings = scene.photo, scene.settings
         self.padding: Padding = "circular" if settings.seamless else settings.padding
         known = dict(settings.content_layers) | dict(settings.style_layers)
         if settings.structure_weight:
@@ -192,36 +143,22 @@ class Painter:
         rate = settings.learning_rate if optimizer == settings.optimizer else None
         return changed(settings, optimizer=optimizer, history=history, learning_rate=rate)
 
-    def picture(self, full_size: bool) -> Picture:
+    def picture(self, full_size: bool = True) -> Picture:
         """The picture as it stands: at the size asked for, with the photo's alpha, or as it is."""
         pixels, target = self._pixels(), self.sizes[-1]
         if not full_size:
-            return Picture(self.scene.finish(pixels).clamp(0, 1).cpu(), None, self.name)
+            return self.scene.picture_of(pixels, full_size=False)
         if (pixels.shape[-1], pixels.shape[-2]) != target:
             pixels = self._carried(pixels, target)
-        photo = self.content
-        full = photo.size if self.settings.original_size else target
-        pixels = enlarged(pixels.clamp(0, 1), full[1], full[0], self.settings.seamless)
-        pixels = self.scene.finish(pixels).clamp_(0, 1).cpu()  # in place: a large one is a GB
-        alpha = None if photo.alpha is None else photo.resized(*full).alpha
-        return Picture(pixels, alpha, self.name, None, photo.exif)
+        return self.scene.picture_of(pixels)
 
     def recipe(self) -> dict[str, Any]:
         """How this picture is made, as JSON holds it."""
-        from impasto import __version__
-
-        return {
-            "impasto": __version__,
-            "torch": torch.__version__,
-            "content": self.content.name,
-            "style": self.scene.paintings,
-            "sources": self.scene.sources,
-            "inputs": self._fingerprints(),
+        return self.scene.recipe(self.start) | {
             "backbone": self.settings.backbone,
             "features": str(self.dtype).removeprefix("torch."),
             "device": str(self.device),
             "optimizers": self.optimizers,
-            "settings": self.settings.as_dict(),
         }
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -356,7 +293,7 @@ class Painter:
     def _start_picture(self) -> Picture | None:
         """The picture the run starts from, if it is neither the photo nor white noise."""
         match self.settings.start:
-            case "content" | "recolored" | "noise":
+            case "content" | "recolored" | "instant" | "noise":
                 return None
             case "style":
                 return self.scene.parts[0].strokes[0].picture
@@ -367,9 +304,16 @@ class Painter:
         """The start picture at a size."""
         if self.settings.start == "recolored":
             return self.scene.recolored_at(size).to(self.device)
+        if self.settings.start == "instant":
+            return self._instant.painted(self.scene, size).clamp(0, 1)
         if self.start is None:
             return self.scene.content_at(size).to(self.device)
         return self.start.resized(*size).pixels.to(self.device)
+
+    @cached_property
+    def _instant(self) -> OnePass:
+        """What paints the start picture in one pass."""
+        return OnePass(self.scene)
 
     def _start_at(self, size: tuple[int, int]) -> Tensor:
         if self.settings.start != "noise":
@@ -394,13 +338,6 @@ class Painter:
             return enlarged(pixels, size[1], size[0], seamless)
         here = pixels.shape[-1], pixels.shape[-2]
         return carry_up(pixels, self._started_from(here), self._started_from(size), seamless)
-
-    def _fingerprints(self) -> dict[str, str]:
-        """SHA-256 of the pixels of all that is read, shortened to 16 digits."""
-        found = dict(self.scene.fingerprints)
-        if self.start is not None:
-            found["start"] = fingerprint(self.start)
-        return found
 
 
 def _painted_by(settings: dict[str, Any]) -> dict[str, Any]:

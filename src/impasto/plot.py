@@ -10,7 +10,7 @@ from typing import Any
 from impasto import images
 from impasto.classify import Prediction
 from impasto.errors import SettingError
-from impasto.painter import Record
+from impasto.step import Record
 
 SUFFIXES = (".png", ".pdf", ".svg", ".jpg")
 MOST_ACROSS = 4  # pictures side by side

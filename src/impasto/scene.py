@@ -4,6 +4,7 @@ Everything a run reads is settled here, once: several styles and their shares, c
 painting, masks, transparency, and whose colours are kept. The engine asks for it size by size.
 """
 
+import copy
 import hashlib
 import math
 import os
@@ -21,6 +22,7 @@ from impasto.errors import PictureError, SettingError
 from impasto.images import Picture, Source
 from impasto.moments import mix
 from impasto.recolour import Recolouring
+from impasto.scales import enlarged
 from impasto.settings import Settings
 from impasto.strokes import Strokes, cropped, masked, turned
 from impasto.values import box_of, turn_of
@@ -208,6 +210,46 @@ class Scene:
         if painted is None:
             return pixels
         return torch.lerp(photo, pixels, painted.to(pixels))
+
+    def picture_of(self, pixels: Float[Tensor, "1 3 h w"], full_size: bool = True) -> Picture:
+        """What was painted as a picture, finished: with the photo's alpha, and at its own size if
+        the settings ask for it; or just as large as it is, without alpha."""
+        photo, size = self.photo, (pixels.shape[-1], pixels.shape[-2])
+        if not full_size:
+            return Picture(self.finish(pixels).clamp(0, 1).cpu(), None, photo.name)
+        full = photo.size if self.settings.original_size else size
+        pixels = enlarged(pixels.clamp(0, 1), full[1], full[0], self.settings.seamless)
+        pixels = self.finish(pixels).clamp_(0, 1).cpu()  # in place: a large one is a GB
+        alpha = None if photo.alpha is None else photo.resized(*full).alpha
+        return Picture(pixels, alpha, photo.name, None, photo.exif)
+
+    def of(self, photo: Picture) -> "Scene":
+        """The same paintings, masks and settings for another photo of the same proportions, such
+        as the next frame of a film. How colours are changed stays what it was for the first."""
+        made = copy.copy(self)
+        for name in ("_visible", "_tones", "fingerprints"):
+            made.__dict__.pop(name, None)
+        made.photo = photo
+        made.inputs = self.inputs | {"content": photo}
+        made.sources = self.sources | {"content": photo.origin}
+        return made
+
+    def recipe(self, start: Picture | None = None) -> dict[str, Any]:
+        """What is painted with what, as JSON holds it; `start` is the picture it starts from."""
+        from impasto import __version__
+
+        prints = dict(self.fingerprints)
+        if start is not None:
+            prints["start"] = fingerprint(start)
+        return {
+            "impasto": __version__,
+            "torch": torch.__version__,
+            "content": self.photo.name,
+            "style": self.paintings,
+            "sources": self.sources,
+            "inputs": prints,
+            "settings": self.settings.as_dict(),
+        }
 
     @cached_property
     def fingerprints(self) -> dict[str, str]:

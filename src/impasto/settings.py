@@ -14,7 +14,7 @@ from typing import Any, Literal
 from impasto.errors import SettingError
 from impasto.values import box_of, bytes_of, layer_weights, split, turn_of
 
-Preset = Literal["best", "draft", "paper"]
+Preset = Literal["best", "draft", "instant", "paper"]
 LayerWeights = tuple[tuple[str, float], ...]
 """Layers and their weights. Given as text ("relu1_1:0.2,relu2_1:0.8", or "relu1_1,relu2_1" for
 equal weights that sum to one), as names, or as a mapping."""
@@ -52,7 +52,8 @@ class Settings:
     preset: Preset = setting(
         "best",
         "Which set of defaults to start from: best is coarse to fine with relative losses, "
-        "draft the same in fewer steps, paper is Gatys, Ecker and Bethge 2016.",
+        "draft the same in fewer steps, instant one pass of a network that was trained for it, "
+        "paper is Gatys, Ecker and Bethge 2016.",
         group="Picture",
     )
     size: int = setting(
@@ -64,7 +65,8 @@ class Settings:
     strength: float = setting(
         0.5,
         "How far to go from the photo (0) to the painting (1): the content weight is multiplied "
-        "by (2 (1 - strength))^2, the style weight by (2 strength)^2.",
+        "by (2 (1 - strength))^2, the style weight by (2 strength)^2. In instant mode it is the "
+        "share of the painting's statistics.",
         at_least=0, at_most=1, group="Picture",
     )  # fmt: skip
     seed: int = setting(
@@ -120,6 +122,17 @@ class Settings:
         group="Style",
     )  # fmt: skip
 
+    method: Literal["optimise", "instant"] = setting(
+        "optimise",
+        "How the picture comes about: optimise changes pixels step by step, instant paints in one "
+        "pass of a trained network; of the settings of method only --transform matters then, and "
+        "none of optimisation.",
+    )
+    transform: Literal["covariance", "adain"] = setting(
+        "covariance",
+        "What instant mode gives the photo's features of the painting's: covariance the mean and "
+        "how channels go together, adain the mean and deviation of each channel, a little faster.",
+    )
     content_layers: LayerWeights = setting(
         "relu4_2", "Layers of the content loss, with their weights: relu4_2 or relu3_1:1,relu4_2:2."
     )
@@ -162,7 +175,7 @@ class Settings:
     start: str = setting(
         "recolored",
         "The picture to start from: recolored is the photo in the painting's colours, content the "
-        "photo as it is; noise, style, or a picture file.",
+        "photo as it is, instant what one pass makes of it; noise, style, or a picture file.",
         group="Optimisation",
     )
     optimizer: Literal["lbfgs", "adam", "adagrad", "sgd", "rmsprop"] = setting(
@@ -252,6 +265,7 @@ class Settings:
 PRESETS: dict[str, dict[str, Any]] = {
     "best": {},
     "draft": {"steps": (16, 6, 2), "detail_steps": (8, 5)},
+    "instant": {"method": "instant", "strength": 1.0},
     "paper": {
         "content_weight": 1.0,
         "style_weight": 3e7,

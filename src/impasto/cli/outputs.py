@@ -16,8 +16,8 @@ from impasto.errors import DivergedError, PictureError, SettingError
 if TYPE_CHECKING:
     from impasto.cli.progress import Progress
     from impasto.images import Picture
-    from impasto.painter import Painter, Step
     from impasto.settings import Settings
+    from impasto.step import Run, Step
     from impasto.timelapse import Timelapse
 
 ALWAYS_SAVED = (1, 5, 10)  # the steps that reports on the method show, whatever --save-every says
@@ -124,10 +124,11 @@ def plan(
     )  # fmt: skip
 
 
-def paint(painter: "Painter", plan: Plan) -> int:
+def paint(painter: "Run", plan: Plan) -> int:
     """Paint to the end, Ctrl-C or divergence; write everything; the exit status."""
     from impasto.cli.progress import Progress
 
+    _check_growth(painter, plan.asked)
     _check_space(plan.target, painter.content, painter.settings, plan.asked.bits)
     run = _Run(painter, plan)
     with Progress(plan.asked.quiet, plan.asked.preview) as progress:
@@ -140,10 +141,21 @@ def paint(painter: "Painter", plan: Plan) -> int:
     return 130 if run.stopped else 0
 
 
+def _check_growth(painter: "Run", asked: Outputs) -> None:
+    """SettingError for what shows how a picture grows, where it comes at once."""
+    asks = {"--timelapse": asked.timelapse, "--plot": asked.plot, "--checkpoint": asked.checkpoint}
+    for option, value in asks.items():
+        if painter.one_pass and value is not None:
+            raise SettingError(
+                f"{option} is {value}, but a picture painted in one pass does not grow: leave it "
+                "out, or take another preset, such as draft"
+            )
+
+
 class _Run:
     """One run of the engine: its last step, and why it ended."""
 
-    def __init__(self, painter: "Painter", plan: Plan) -> None:
+    def __init__(self, painter: "Run", plan: Plan) -> None:
         self.painter, self.plan, self.asked = painter, plan, plan.asked
         self.last: Step | None = None
         self.stopped = False

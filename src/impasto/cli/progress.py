@@ -11,7 +11,7 @@ from rich.progress import Progress as Bar
 from impasto.errors import SettingError
 
 if TYPE_CHECKING:
-    from impasto.painter import Painter, Step
+    from impasto.step import Run, Step
     from impasto.training import Update
 
 SECONDS_BETWEEN_LINES = 5.0
@@ -44,7 +44,7 @@ class Progress:
         if self.bar is not None:
             self.bar.stop()
 
-    def begin(self, painter: "Painter") -> None:
+    def begin(self, painter: "Run") -> None:
         """Say what is about to be done, and before a long run what it will take."""
         from impasto.paintings import PAINTINGS
 
@@ -82,11 +82,13 @@ class Progress:
         if step.note:
             self.console.print(step.note)
         width, height = step.size
-        words = f"step {step.step}/{step.steps}  {width}x{height}  loss {losses['total']:.4g}"
+        words = f"step {step.step}/{step.steps}  {width}x{height}"
+        if losses:
+            words += f"  loss {losses['total']:.4g}"
         left = self._left(step)
         if self.bar is not None:
             self.bar.update(self.task, completed=step.work, description=words, rest=left)
-        elif self._due(step):
+        elif losses and self._due(step):
             terms = [f"{n} {losses[n]:.3g}" for n in ("content", "style") if n in losses]
             parts = " + ".join(terms) or "detail, of the shallow layers alone"
             self.console.print(f"{words}  = {parts}  {left}".rstrip())

@@ -88,7 +88,7 @@ def rerun(
     """
     from impasto import images, paintings
     from impasto.cli import outputs as output
-    from impasto.painter import Painter
+    from impasto.paint import run_of
     from impasto.scene import Scene
     from impasto.settings import settings_for
 
@@ -101,7 +101,7 @@ def rerun(
         regions = [_with_style(region, style) for region in regions]
     mask = sources.get("mask") and _found(sources["mask"], picture, "mask", None)
     scene = Scene(photo, None, settings, mask, None, regions)
-    painter = Painter(scene)
+    painter = run_of(scene)
     changed = {k for k, v in painter.recipe()["inputs"].items() if v != recipe["inputs"].get(k)}
     if changed and not (content or style) and not outputs.quiet:
         print(f"not the same as then: {', '.join(sorted(changed))}", file=sys.stderr)
@@ -130,20 +130,19 @@ def texture(
     from impasto.cli import outputs as output
     from impasto.errors import SettingError
     from impasto.images import Picture
-    from impasto.painter import Painter
+    from impasto.paint import run_of
     from impasto.scene import Scene
     from impasto.settings import settings_for
 
     if not styles:
         raise SettingError("there is no painting: name one or more")
-    wanted: dict[str, Any] = {"content_weight": 0.0, "start": "noise", "seamless": True} | _asked(
-        options
-    )
-    settings = settings_for(**wanted)
+    settings = settings_for(**(TEXTURE | _asked(options)))
+    if settings.method == "instant":
+        raise SettingError("a texture grows from noise, and instant mode needs a photo: try draft")
     blank = Picture(torch.full((1, 3, settings.size, settings.size), 0.5), None, "noise")
     default = Path(f"{'-'.join(Path(style).stem for style in styles[:3])}-texture.png")
     plan = output.plan(outputs, default, list(styles))
-    return output.paint(Painter(Scene(blank, list(styles), settings)), plan)
+    return output.paint(run_of(Scene(blank, list(styles), settings)), plan)
 
 
 def _asked(options: Any) -> dict[str, Any]:

@@ -57,7 +57,7 @@ def stylize(
 
     from impasto.cli import outputs as output
     from impasto.cli.regions import regions
-    from impasto.painter import Painter
+    from impasto.paint import run_of
     from impasto.scene import Scene
 
     parts, main_mask = regions(region, style_mask)
@@ -71,7 +71,7 @@ def stylize(
     inputs = [content, *names, *masks, *map(str, (mask, main_mask))]
     plan = output.plan(outputs, default, inputs, resume)
     scene = Scene(_content(content), styled, settings, mask, main_mask, parts)
-    return output.paint(Painter(scene, resume), plan)
+    return output.paint(run_of(scene, resume), plan)
 
 
 def _content(content: str) -> "Picture":

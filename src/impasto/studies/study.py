@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 from impasto import images, paint
 from impasto.errors import ImpastoError, PictureError
 from impasto.images import Picture
-from impasto.painter import Painter, Record
 from impasto.scene import Scene
 from impasto.settings import Settings
+from impasto.step import Record
 
 if TYPE_CHECKING:
     from impasto.judge import Judge
@@ -129,15 +129,16 @@ def _painted(cells: Sequence[Cell], folder: Path) -> Iterator[tuple[Cell, Pictur
             assert found is not None
             yield cell, *found
         return
-    painter, seconds = Painter(scene), []
+    painter, seconds = paint.run_of(scene), []
     if cells[0].content.origin is None:  # made here: its commands need a file
         images.write_bytes(images.encode(cells[0].content), content_file(cells[0], folder))
-    wanted = {cell.after or sum(painter.schedule.counts): cell for cell in cells}
+    wanted = {cell.after: cell for cell in cells}
     for step in painter.paint():
         seconds.append(painter.seconds)
-        if step.step not in wanted:
+        number = step.step if step.step in wanted or step.step < step.steps else None
+        if number not in wanted:
             continue
-        cell = wanted[step.step]
+        cell = wanted[number]
         result = paint.result(step)
         result.save(file_of(cell, folder))
         history = [r | {"seconds": s} for r, s in zip(result.history, seconds, strict=True)]

@@ -1,0 +1,250 @@
+"""Instant mode as a user meets it: one pass with styles, masks, strength, colours and tiles."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+
+import impasto as package
+from impasto import colour, images, masks, memory, paint
+from impasto.errors import PictureError, SettingError
+from impasto.images import Picture
+from impasto.onepass import OnePass
+from impasto.scene import Region, Scene
+from impasto.settings import settings_for
+
+Command = Callable[..., tuple[int, str, str]]
+STYLE = "great-wave"
+
+
+@pytest.fixture(scope="module")
+def picture(photo: Path) -> Picture:
+    return images.read(photo)
+
+
+def painted(content: Any, style: Any = STYLE, **changes: Any) -> torch.Tensor:
+    """Pixels of instant mode in float32, which tests compare."""
+    more = {name: changes.pop(name) for name in ("mask", "regions") if name in changes}
+    settings = settings_for("instant", **({"size": 96, "precision": "float32"} | changes))
+    return paint.stylize(content, style, settings, **more).picture.pixels
+
+
+def left_half(width: int = 96, height: int = 64) -> Picture:
+    white = torch.zeros(1, 3, height, width)
+    white[..., : width // 2] = 1
+    return Picture(white, None, "left")
+
+
+def test_one_step_is_all_it_takes(photo: Path) -> None:
+    (step,) = paint.steps(photo, STYLE, preset="instant", size=96)
+    assert (step.step, step.steps, step.work, step.losses) == (1, 1, 1.0, {})
+    result = paint.result(step)
+    assert result.picture.size == (96, 64)
+    assert result.recipe["settings"]["method"] == "instant"
+    assert result.history == []
+
+
+def test_it_takes_the_colours_of_the_painting(picture: Picture) -> None:
+    def colours(pixels: torch.Tensor) -> torch.Tensor:
+        return colour.oklab(pixels).mean((2, 3))
+
+    wanted = colours(images.read(package.paintings.path(STYLE)).pixels)
+    found, before = colours(painted(picture)), colours(picture.pixels)
+    assert (found - wanted).norm() < 0.7 * (before - wanted).norm()
+
+
+def test_a_strength_of_zero_is_the_photo(picture: Picture) -> None:
+    assert torch.equal(painted(picture, strength=0), picture.pixels)
+
+
+def test_a_small_strength_is_near_the_photo(picture: Picture) -> None:
+    distances = [
+        float((painted(picture, strength=s) - picture.pixels).abs().mean())
+        for s in (0.02, 0.3, 0.6, 1.0)
+    ]
+    assert distances == sorted(distances)
+    assert distances[0] < 0.02
+
+
+def test_all_the_weight_on_one_style_is_that_style(picture: Picture) -> None:
+    both = painted(picture, [STYLE, "poppies"], style_weights=(1, 0))
+    torch.testing.assert_close(both, painted(picture), atol=1e-5, rtol=0)
+    mixed = painted(picture, [STYLE, "poppies"], style_weights=(1, 1))
+    assert (mixed - both).abs().mean() > 0.01
+
+
+def test_a_mask_of_ones_is_no_mask(picture: Picture) -> None:
+    ones = Picture(torch.ones(1, 3, 64, 96), None, "ones")
+    torch.testing.assert_close(painted(picture, mask=ones), painted(picture), atol=1e-4, rtol=0)
+
+
+def test_what_a_mask_leaves_black_is_the_photo(picture: Picture) -> None:
+    found = painted(picture, mask=left_half())
+    assert torch.equal(found[..., 56:], picture.pixels[..., 56:])
+    assert (found - picture.pixels)[..., :40].abs().mean() > 0.05
+
+
+def test_two_halves_of_one_style_are_the_whole(picture: Picture) -> None:
+    mask = left_half()
+    other = Picture(1 - mask.pixels, None, "right")
+    regions = [Region(STYLE, mask, name="left"), Region(STYLE, other, name="right")]
+    found = painted(picture, None, regions=regions)
+    torch.testing.assert_close(found, painted(picture), atol=1e-4, rtol=0)
+
+
+def test_regions_take_their_own_style(picture: Picture) -> None:
+    regions = [Region("poppies", left_half(), name="left"), Region(STYLE, name="rest")]
+    found = painted(picture, None, regions=regions)
+    with_mask = painted(picture, None, regions=[Region("poppies", left_half(), strength=0.0,
+                                                       name="left"), Region(STYLE)])  # fmt: skip
+    assert (found - with_mask)[..., :40].abs().mean() > 0.05
+    # Beyond the mask's soft edge only a little of the other style shines through.
+    assert (found - with_mask)[..., 72:].abs().mean() < 0.03
+    photo = picture.pixels[..., :24]
+    assert (with_mask[..., :24] - photo).abs().mean() < 0.1 * (found[..., :24] - photo).abs().mean()
+
+
+def test_kept_colours_are_kept(picture: Picture) -> None:
+    found = painted(picture, keep_colors="luminance")
+    chroma = (colour.oklab(found) - colour.oklab(picture.pixels))[:, 1:]
+    assert chroma.abs().max() * 100 < 1
+
+
+def test_transparent_stays_transparent_and_weighs_nothing(picture: Picture) -> None:
+    alpha = masks.read(left_half())
+    loud = picture.pixels.clone()
+    loud[..., 48:] = torch.tensor([1.0, 0, 1]).view(1, 3, 1, 1)
+    results = [
+        package.stylize(Picture(pixels, alpha), STYLE, preset="instant", size=96).picture
+        for pixels in (picture.pixels, loud)
+    ]
+    assert results[0].alpha is not None
+    assert torch.equal(results[0].alpha, alpha)
+    assert torch.equal(results[0].pixels, results[1].pixels)
+
+
+def test_tiles_change_nothing(photo: Path) -> None:
+    for more in ({}, {"transform": "adain"}, {"seamless": True}, {"strength": 0.6}):
+        whole = painted(photo, size=320, **more)
+        tiled = painted(photo, size=320, tile=96, **more)
+        torch.testing.assert_close(tiled, whole, atol=1e-4, rtol=0)
+
+
+def test_seamless_edges_meet(picture: Picture) -> None:
+    found = painted(picture, seamless=True, size=96)
+    turned = Picture(picture.pixels.roll(48, -1))
+    rolled = painted(turned, seamless=True, size=96).roll(-48, -1)
+    torch.testing.assert_close(found, rolled, atol=1e-4, rtol=0)
+
+
+def test_another_photo_of_the_same_scene(picture: Picture) -> None:
+    settings = settings_for("instant", size=96, precision="float32")
+    run = OnePass(Scene(picture, STYLE, settings))
+    run.painted(run.scene)
+    (moments,) = run.styles.values()
+    mirrored = Picture(picture.pixels.flip(-1))
+    other = run.painted(run.scene.of(mirrored))
+    torch.testing.assert_close(other.clamp(0, 1), painted(mirrored), atol=1e-5, rtol=0)
+    assert list(run.styles.values()) == [moments]  # the painting was measured once
+    assert run.scene.of(mirrored).fingerprints != run.scene.fingerprints
+
+
+def test_memory_that_runs_out_makes_tiles(
+    picture: Picture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = settings_for("instant", size=320, precision="float32")
+    run = OnePass(Scene(picture, STYLE, settings))
+    encode = run.network.encode
+
+    def short(image: torch.Tensor, tile: int | None = None) -> torch.Tensor:
+        if tile is None:
+            raise MemoryError
+        return encode(image, tile)
+
+    monkeypatch.setattr(run.network, "encode", short)
+    (step,) = run.paint()
+    assert step.note is not None
+    assert "tiles of 160 px" in step.note
+    torch.testing.assert_close(step.picture().pixels, painted(picture, size=320), atol=1e-4, rtol=0)
+
+
+def test_the_plan_keeps_to_its_limit() -> None:
+    dtype = torch.bfloat16
+    roomy = memory.one_pass((2000, 1500), dtype, 10**10, 32)
+    tight = memory.one_pass((2000, 1500), dtype, int(1.2e9), 32)
+    assert roomy.tile == memory.LARGEST_PASS
+    assert tight.tile is not None
+    assert tight.tile < memory.LARGEST_PASS
+    assert tight.bytes <= 1.2e9
+    with pytest.raises(PictureError, match="raise --memory-limit"):
+        memory.one_pass((2000, 1500), dtype, int(0.6e9), 32)
+
+
+def test_a_start_for_the_optimiser(picture: Picture) -> None:
+    settings = settings_for(size=96, steps=1, coarsest=0, start="instant", precision="float32")
+    optimised = paint.stylize(picture, STYLE, settings)
+    instant = painted(picture)
+    from_photo = paint.stylize(picture, STYLE, settings, start="content")
+    near, far = (
+        float((run.picture.pixels - instant).abs().mean()) for run in (optimised, from_photo)
+    )
+    assert near < far / 2
+
+
+def test_the_command(impasto: Command, photo: Path, tmp_path: Path) -> None:
+    target = tmp_path / "out.png"
+    status, out, err = impasto(
+        "stylize", photo, STYLE, "--preset", "instant", "--size", "96", "-o", target, "--json"
+    )
+    assert status == 0, err
+    assert json.loads(out)["settings"]["preset"] == "instant"
+    with Image.open(target) as image:
+        assert image.size == (96, 64)
+    again = tmp_path / "again.png"
+    assert impasto("rerun", target, "-o", again)[0] == 0
+    assert images.read(again).pixels.equal(images.read(target).pixels)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--timelapse", "film.gif"), "does not grow"),
+        (("--plot", "loss.png"), "does not grow"),
+        (("--checkpoint", "state"), "does not grow"),
+        (("--resume", "state"), "nothing to resume"),
+    ],
+)
+def test_what_one_pass_cannot(
+    impasto: Command, photo: Path, tmp_path: Path, words: tuple[str, str], message: str
+) -> None:
+    option, name = words
+    target = tmp_path / "out.png"
+    status, _, err = impasto(
+        "stylize", photo, STYLE, "--preset", "instant", "-o", target, option, tmp_path / name
+    )
+    assert status == 2
+    assert message in err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_texture_needs_steps(impasto: Command, tmp_path: Path) -> None:
+    status, _, err = impasto(
+        "texture", STYLE, "--preset", "instant", "-o", tmp_path / "texture.png"
+    )
+    assert status == 2
+    assert "try draft" in err
+
+
+def test_a_photo_too_slim(photo: Path) -> None:
+    with pytest.raises(PictureError, match="--size"):
+        painted(Picture(torch.rand(1, 3, 16, 400)), size=64)
+
+
+def test_there_is_no_state_to_keep(photo: Path, tmp_path: Path) -> None:
+    (step,) = paint.steps(photo, STYLE, preset="instant", size=96)
+    with pytest.raises(SettingError, match="one step"):
+        step.save_checkpoint(tmp_path / "state")
