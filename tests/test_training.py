@@ -187,7 +187,10 @@ def test_training_starts_from_another_network(folder: Path) -> None:
 
 
 def test_settings_that_a_network_cannot_learn_are_refused(folder: Path) -> None:
-    for changes in ({"keep_colors": "luminance"}, {"palette": "style"}, {"seamless": True}):
+    for changes in (
+        {"keep_colors": "luminance"}, {"palette": "style"}, {"seamless": True},
+        {"method": "instant"},
+    ):  # fmt: skip
         settings = settings_for(size=96, **changes)
         with pytest.raises(SettingError, match=next(iter(changes))):
             Trainer("great-wave", folder, settings, COURSE)

@@ -370,6 +370,11 @@ def _check(settings: Settings, course: Course) -> None:
                 f"{name} is {getattr(settings, name)}, but a network learns the painting's "
                 "colours: give it to the command that paints with the network"
             )
+    if settings.method != "optimise":
+        raise SettingError(
+            f"method is {settings.method}, but a network is trained with the optimiser's "
+            "objective: leave it at optimise"
+        )
     if settings.seamless:
         raise SettingError("seamless is on, but a network pads by reflection: leave it off")
     least = vgg.smallest_side(_layers(settings), settings.padding)
