@@ -8,13 +8,14 @@ import pytest
 import torch
 from PIL import Image
 
-from impasto import images, residual, training
+from impasto import images, residual
 from impasto.course import Course
 from impasto.errors import DivergedError, PictureError, SettingError
+from impasto.photos import Photos
 from impasto.scene import Scene
 from impasto.settings import settings_for
 from impasto.targets import objective_of
-from impasto.training import Photos, Trainer, Update
+from impasto.training import Trainer, Update
 
 Impasto = Callable[..., tuple[int, str, str]]
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -294,7 +295,7 @@ def test_what_cannot_be_done_is_refused_before_anything_is_read(
 def test_photos_beyond_the_room_are_read_again(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(training, "KEPT", 0)
-    photos = Photos(folder, 96)
-    assert torch.equal(photos.crop(64, seeded(5)), photos.crop(64, seeded(5)))
-    assert not photos._small
+    monkeypatch.setattr("impasto.photos.KEPT", 0)
+    found = Photos(folder, 96)
+    assert torch.equal(found.crop(64, seeded(5)), found.crop(64, seeded(5)))
+    assert not found._small

@@ -11,6 +11,7 @@ A file of a network is safetensors: convolutions as `NAME.weight` in fp16, what 
 normalisation as `NAME.scale` and `NAME.shift` in float32, and its recipe as JSON in the metadata.
 """
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -127,6 +128,14 @@ def fresh(shape: Shape, seed: int = 0) -> Residual:
             tensors[f"{name}.scale"] = torch.full((out,), gain)
             tensors[f"{name}.shift"] = torch.zeros(out)
     return Residual(shape, tensors)
+
+
+def fingerprint(network: Residual) -> str:
+    """SHA-256 of a network's weights, shortened to 16 digits."""
+    digest = hashlib.sha256()
+    for name in sorted(network.tensors):
+        digest.update(name.encode() + network.tensors[name].detach().cpu().numpy().tobytes())
+    return digest.hexdigest()[:16]
 
 
 def save(network: Residual, path: Path) -> None:
