@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from impasto import export, residual, weights
+from impasto import export, paintings, residual, weights
 from impasto.errors import SettingError, WeightsError
 from impasto.residual import Residual, Shape, doubled, fresh
 
@@ -154,6 +154,25 @@ def test_other_files_are_refused_in_one_line(tmp_path: Path) -> None:
             residual.load(path)
         assert path.name in str(caught.value), name
         assert "\n" not in str(caught.value), name
+
+
+def test_built_in_networks_go_by_name_and_are_listed(
+    impasto: Impasto, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "shipped").mkdir()
+    monkeypatch.setattr(paintings, "_networks", lambda: tmp_path / "shipped")
+    monkeypatch.chdir(tmp_path)
+    assert paintings.networks() == []
+    residual.save(trained(), tmp_path / "shipped" / "poppies.safetensors")
+    assert paintings.networks() == ["poppies.safetensors"]
+    assert residual.load("poppies.safetensors").shape == SMALL
+    status, out, _ = impasto("styles")
+    assert status == 0
+    assert out.splitlines()[-1].startswith("poppies.safetensors")
+    _, out, _ = impasto("styles", "--json")
+    assert Path(json.loads(out.splitlines()[-1])["file"]).is_file()
+    residual.save(fresh(Shape(6, 1)), Path("poppies.safetensors"))  # one's own comes first
+    assert residual.load("poppies.safetensors").shape == Shape(6, 1)
 
 
 def test_onnx_is_the_network_at_every_size(tmp_path: Path) -> None:

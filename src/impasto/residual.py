@@ -27,6 +27,7 @@ from torch.nn import functional as F
 
 from impasto.errors import WeightsError
 from impasto.images import write_bytes
+from impasto.paintings import network_path
 
 FORMAT = 1  # of the file; another number is another version of impasto
 KEY = "impasto-network"  # the entry of a file's metadata that holds the recipe
@@ -152,7 +153,9 @@ def save(network: Residual, path: Path) -> None:
 def load(
     path: Path | str, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu"
 ) -> Residual:
-    """The network in a file. WeightsError for a file that is none, or is damaged."""
+    """The network in a file, or the built-in one of that name. WeightsError for a file that is
+    none, or is damaged."""
+    path = network_path(path)
     try:
         with safe_open(path, framework="pt") as stored:
             metadata = stored.metadata() or {}

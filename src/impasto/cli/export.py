@@ -25,7 +25,7 @@ def export(
     Parameters
     ----------
     network
-        A file that `impasto train` wrote.
+        A file that `impasto train` wrote, or the name of a built-in one (`impasto styles`).
     output
         Where to write it, .onnx; if not given: beside the network, under its name.
     force
