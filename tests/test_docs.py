@@ -21,8 +21,8 @@ MODULES = [m.name for m in pkgutil.walk_packages(impasto.__path__, "impasto.")]
 
 
 INLINE = re.compile(
-    r"`(impasto (?:stylize|styles|weights|doctor|texture|rerun|info|study|evaluate|classify)"
-    r"[^`\n]*)`"
+    r"`(impasto (?:stylize|styles|weights|doctor|texture|rerun|info|study|evaluate|classify|"
+    r"augment)[^`\n]*)`"
 )
 
 
@@ -42,7 +42,14 @@ def commands() -> list[str]:
 @pytest.mark.parametrize("line", commands())
 def test_every_command_in_the_docs_can_be_typed(line: str) -> None:
     words = shlex.split(line, comments=True)[1:]
-    unfinished = words in (["weights", "get"], ["stylize"], ["texture"], ["info"], ["rerun"])
+    unfinished = words in (
+        ["weights", "get"],
+        ["stylize"],
+        ["texture"],
+        ["info"],
+        ["rerun"],
+        ["augment"],
+    )
     if "--help" in words or unfinished or words[-1].isupper():
         assert words[0] in app
         return

@@ -22,7 +22,7 @@ DOCS = Path(__file__).parents[1] / "docs"
 COMMANDS = [
     words.split()
     for words in (
-        "", "stylize", "texture", "rerun", "info", "evaluate", "classify", "study",
+        "", "stylize", "texture", "rerun", "info", "evaluate", "classify", "augment", "study",
         "study layers", "study weights", "study inits", "study steps", "study optimizers",
         "study scale", "study content", "study strength", "study reconstruct", "study sheet",
         "train", "export", "styles", "weights", "weights list", "weights verify", "weights get",

@@ -10,6 +10,7 @@ public ones; `paint.py` is the recipe, `moments.py` and `losses.py` the mathemat
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from impasto.augment import StyleTransfer
     from impasto.classify import Classifier, Prediction
     from impasto.errors import (
         DivergedError,
@@ -45,11 +46,12 @@ _HOMES = {
     "Step": "step",
     "steps": "paint",
     "stylize": "paint",
+    "StyleTransfer": "augment",
 }
 __all__ = [
     "Classifier", "DivergedError", "ImpastoError", "Picture", "PictureError", "Prediction",
-    "Region", "Result", "SettingError", "Settings", "Step", "Verdict", "WeightsError",
-    "__version__", "evaluate", "settings_for", "steps", "stylize",
+    "Region", "Result", "SettingError", "Settings", "Step", "StyleTransfer", "Verdict",
+    "WeightsError", "__version__", "evaluate", "settings_for", "steps", "stylize",
 ]  # fmt: skip
 
 

@@ -12,6 +12,7 @@ import cyclopts
 
 from impasto import __version__
 from impasto.cli import (
+    augment,
     classify,
     doctor,
     evaluate,
@@ -39,6 +40,7 @@ app.command(recipes.info)
 app.command(study.app)
 app.command(evaluate.evaluate)
 app.command(classify.classify)
+app.command(augment.augment)
 app.command(train.train)
 app.command(export.export)
 app.command(styles.styles)
