@@ -29,7 +29,7 @@ from impasto.settings import settings_for
 WIDTH, HEIGHT, RATE = 640, 360, 25
 GROUND = 1000  # px, width of the photo that is panned over
 PAN = (3.3, 0.7)  # px a frame
-STRIP = 224, 126  # px, width and height of a frame in the strip
+STRIP = 192, 108  # px, width and height of a frame in the strip
 LAST = 10  # frames whose sharpness is measured
 
 
@@ -94,7 +94,7 @@ def strip(films: Sequence[Path], target: Path) -> None:
     for film in films:
         frames = [frame.pixels for frame in Clip(film).frames(STRIP)]
         rows.append(torch.cat([frames[i] for i in (0, 19, 39, 59)], -1))
-    to_pil(Picture(torch.cat(rows, -2))).save(target, quality=80)
+    to_pil(Picture(torch.cat(rows, -2))).save(target, quality=75)
 
 
 def sharpness(pixels: Any) -> float:

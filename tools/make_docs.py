@@ -25,7 +25,8 @@ COMMANDS = [
         "", "stylize", "video", "texture", "rerun", "info", "evaluate", "classify", "augment",
         "study", "study layers", "study weights", "study inits", "study steps", "study optimizers",
         "study scale", "study content", "study strength", "study reconstruct", "study sheet",
-        "styles", "weights", "weights list", "weights verify", "weights get", "doctor",
+        "train", "export", "styles", "weights", "weights list", "weights verify", "weights get",
+        "doctor",
     )
 ]  # fmt: skip
 NOTE = "<!-- Made by tools/make_docs.py from the code: change it there. -->\n\n"

@@ -19,9 +19,9 @@ time (see `device.keep_large_buffers`)."""
 LEAN_TIME = 1.4  # of a step, for the same reason
 TARGET_VALUES = 8  # values of relu4_2 per pixel: 512 channels at a stride of 8
 SMALLEST_TILE, LARGEST_TILE = 128, 2048  # px; margins eat smaller ones, larger ones gain nothing
-ONE_PASS_BYTES = {torch.bfloat16: 700, torch.float16: 700, torch.float32: 1400}
-"""Per pixel of one pass of encoder or decoder, without gradients."""
-ONE_PASS_PICTURES = 6  # kept while one is painted: the file's, the photo's, the painted ones
+ONE_PASS_BYTES = {torch.bfloat16: 450, torch.float16: 450, torch.float32: 900}
+"""Per pixel of one pass of encoder or decoder, without gradients; buffers are kept."""
+ONE_PASS_PICTURES = 5  # kept while one is painted: the file's, the photo's, the painted ones
 LARGEST_PASS = 1024  # px: the side of the tiles of one pass, if there is room
 GOOD_TILE = 384  # px; L-BFGS gives up part of its history before tiles get smaller
 SHORTER_HISTORIES = (10, 5)  # that L-BFGS falls back to, before Adam takes its place
@@ -116,7 +116,7 @@ def one_pass(
     for side in sides:
         found = state + _outer(size, side, margin) * each
         if found <= planned:
-            return Footprint(found, side if side < max(size) else None, side < max(size), "none", 0)
+            return Footprint(found, side if side < max(size) else None, False, "none", 0)
     least = (state + _outer(size, sides[-1], margin) * each) / HEADROOM
     raise PictureError(
         f"painting {width}x{height} px takes {least / 1e9:.1f} GB, more than the "

@@ -242,10 +242,7 @@ class Settings:
     )
 
     def __post_init__(self) -> None:
-        for item in fields(self):
-            value = _converted(item, getattr(self, item.name))
-            object.__setattr__(self, item.name, value)
-            _check_range(item, value)
+        settle(self)
         _check_names("style_loss", self.style_loss, ("gram", "wasserstein", "meanstd"))
         bytes_of(self.memory_limit)
         for crop in self.style_crop:
@@ -321,6 +318,16 @@ def as_text(value: Any) -> str:
     if value is None:
         return "by optimizer"
     return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def settle(made: Any) -> None:
+    """Bring every setting of a frozen dataclass to its own type; SettingError if it is no such
+    value, or out of its range.
+    """
+    for item in fields(made):
+        value = _converted(item, getattr(made, item.name))
+        object.__setattr__(made, item.name, value)
+        _check_range(item, value)
 
 
 def _converted(item: "Field[Any]", value: Any) -> Any:

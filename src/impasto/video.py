@@ -29,6 +29,7 @@ from impasto.errors import PictureError, SettingError
 from impasto.flow import Motion
 from impasto.images import Picture
 from impasto.onepass import OnePass
+from impasto.paint import run_of
 from impasto.painter import Painter
 from impasto.scene import AnyPicture, Region, Scene, Style
 from impasto.settings import Settings, changed
@@ -104,9 +105,8 @@ class Film:
         first = next(clip.frames(self._read_size()))
         photo = self._cropped(first)
         self.scene = Scene(photo, style, self.settings, mask, style_mask, regions)
-        self.one_pass = OnePass(self.scene) if settings.method == "instant" else None
-        if self.one_pass is None:
-            Painter(self.scene)  # raises for what does not go together
+        run = run_of(self.scene)  # raises for what does not go together
+        self.one_pass = run if isinstance(run, OnePass) else None
         self.history: list[Facts] = []
         """What is known of each painted frame."""
 

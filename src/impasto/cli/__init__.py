@@ -16,10 +16,12 @@ from impasto.cli import (
     classify,
     doctor,
     evaluate,
+    export,
     recipes,
     study,
     styles,
     stylize,
+    train,
     video,
     weights,
 )
@@ -41,6 +43,8 @@ app.command(study.app)
 app.command(evaluate.evaluate)
 app.command(classify.classify)
 app.command(augment.augment)
+app.command(train.train)
+app.command(export.export)
 app.command(styles.styles)
 app.command(weights.app)
 app.command(doctor.doctor)

@@ -1,6 +1,7 @@
 """The command line's options, made from the settings: no default or help stands twice."""
 
 import dataclasses
+from collections.abc import Callable, Iterable
 from dataclasses import Field, fields, make_dataclass
 from typing import Annotated, Any
 
@@ -10,7 +11,7 @@ from impasto.settings import PRESETS, Settings, as_text, settings_for
 
 GROUPS = {
     name: Group.create_ordered(name)
-    for name in ("Picture", "Style", "Method", "Optimisation", "Machine")
+    for name in ("Training", "Picture", "Style", "Method", "Optimisation", "Machine")
 }
 
 
@@ -34,12 +35,12 @@ def limits(item: "Field[Any]") -> str:
     return f" ({', '.join(found)})" if found else ""
 
 
-def _option(item: "Field[Any]") -> tuple[str, Any, Any]:
+def _option(item: "Field[Any]", default: Callable[["Field[Any]"], str]) -> tuple[str, Any, Any]:
     kind = optional_kind(item)
     parameter = Parameter(
         help=item.metadata["help"] + limits(item),
         group=GROUPS[item.metadata["group"]],
-        show_default=lambda _: shown(item),
+        show_default=lambda _: default(item),
         negative="",
     )
     # The default None marks what was not given, so that the preset can speak.
@@ -54,17 +55,25 @@ def optional_kind(item: "Field[Any]") -> Any:
     return kind
 
 
-Options: Any = Parameter(name="*")(
-    make_dataclass(
-        "Options",
-        [_option(item) for item in fields(Settings)],
-        frozen=True,
-        namespace={
-            "__module__": __name__,  # else cyclopts takes it for a type of Python's own
-            "__doc__": "One optional field for each setting.",
-        },
+def options_of(
+    name: str, items: Iterable["Field[Any]"], default: Callable[["Field[Any]"], str] = shown
+) -> Any:
+    """A dataclass of that name with one optional field for each of these settings; `default` says
+    what its help shows as such."""
+    return Parameter(name="*")(
+        make_dataclass(
+            name,
+            [_option(item, default) for item in items],
+            frozen=True,
+            namespace={
+                "__module__": __name__,  # else cyclopts takes it for a type of Python's own
+                "__doc__": "One optional field for each setting.",
+            },
+        )
     )
-)
+
+
+Options: Any = options_of("Options", fields(Settings))
 """A dataclass with one optional field for each setting."""
 
 

@@ -105,7 +105,7 @@ def plan(
     from impasto import images, plot, timelapse
 
     target = _target(asked, default, inputs)
-    folder = _folder(asked.save_every, asked.force)
+    folder = step_folder(asked.save_every, asked.force)
     if asked.checkpoint_every <= 0:
         raise SettingError(f"--checkpoint-every is {asked.checkpoint_every:g}: it must be above 0")
     if asked.timelapse is not None:
@@ -115,7 +115,7 @@ def plan(
         plot.check(asked.plot)
         check_place(asked.plot, asked.force)
     others = [*inputs, str(target), str(asked.timelapse), str(asked.plot)]
-    _check_checkpoint(asked.checkpoint, resume, others, asked.force)
+    check_checkpoint(asked.checkpoint, resume, others, asked.force)
     kind = images.check_output(target, asked.bits) if target else "PNG"
     return Plan(
         asked, target, kind,
@@ -278,7 +278,7 @@ def _check_folder(path: Path) -> None:
         raise PictureError(f"there is no folder {path.absolute().parent}: make it first")
 
 
-def _check_checkpoint(
+def check_checkpoint(
     checkpoint: Path | None, resume: Path | None, others: Iterable[str], force: bool
 ) -> None:
     """PictureError if writing the checkpoint would destroy something, or cannot be done."""
@@ -300,13 +300,15 @@ def _check_checkpoint(
         )
 
 
-def _folder(save_every: tuple[int, Path] | None, force: bool) -> Path:
-    """The folder of --save-every, made if need be; PictureError if it has an earlier run's."""
+def step_folder(
+    save_every: tuple[int, Path] | None, force: bool, option: str = "--save-every"
+) -> Path:
+    """The folder of an option, made if need be; PictureError if it has an earlier run's."""
     if save_every is None:
         return Path()
     every, folder = save_every
     if every < 1:
-        raise SettingError(f"--save-every is {every}: it must be at least 1")
+        raise SettingError(f"{option} is {every}: it must be at least 1")
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -12,6 +12,7 @@ from impasto.errors import SettingError
 
 if TYPE_CHECKING:
     from impasto.step import Run, Step
+    from impasto.training import Update
 
 SECONDS_BETWEEN_LINES = 5.0
 PREVIEW = 640  # px at most
@@ -69,13 +70,17 @@ class Progress:
 
     def show(self, step: "Step", losses: dict[str, float]) -> None:
         """One step is done."""
+        if self.preview is not None and step.ends_scale:
+            self._show_picture(step)
+        self.say(step, losses)
+
+    def say(self, step: "Step | Update", losses: dict[str, float]) -> None:
+        """The step in words."""
         if self.first:
             self.first, self.work_before = False, step.work
             self.began = time.perf_counter()
         if step.note:
             self.console.print(step.note)
-        if self.preview is not None and step.ends_scale:
-            self._show_picture(step)
         width, height = step.size
         words = f"step {step.step}/{step.steps}  {width}x{height}"
         if losses:
@@ -97,7 +102,7 @@ class Progress:
         picture.thumbnail((PREVIEW, PREVIEW))
         self.console.print(self.preview(picture.convert("RGB")))
 
-    def _left(self, step: "Step") -> str:
+    def _left(self, step: "Step | Update") -> str:
         """The time that is left, from the pixels still to be computed."""
         done = step.work - self.work_before
         if not 0.01 < done < 1 or step.work == 1:
@@ -105,7 +110,7 @@ class Progress:
         spent = time.perf_counter() - self.began
         return f"{duration(spent * (1 - step.work) / done)} left"
 
-    def _due(self, step: "Step") -> bool:
+    def _due(self, step: "Step | Update") -> bool:
         now = time.perf_counter()
         if step.step not in (1, step.steps) and now - self.last_line < SECONDS_BETWEEN_LINES:
             return False

@@ -1,4 +1,4 @@
-"""`impasto styles`: the built-in paintings."""
+"""`impasto styles`: the built-in paintings and networks."""
 
 import sys
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from impasto.errors import PictureError
-from impasto.paintings import PAINTINGS, path
+from impasto.paintings import PAINTINGS, network_path, networks, path
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -19,7 +19,7 @@ def styles(
     force: Annotated[bool, Parameter(negative="")] = False,
     json: Annotated[bool, Parameter(negative="")] = False,
 ) -> None:
-    """List the built-in paintings.
+    """List the built-in paintings, and the networks that paint like one of them in one pass.
 
     Parameters
     ----------
@@ -28,7 +28,7 @@ def styles(
     force
         Overwrite the sheet if it exists.
     json
-        Print one JSON object for each painting.
+        Print one JSON object for each.
     """
     if sheet is not None:
         _write_sheet(sheet, force)
@@ -38,10 +38,15 @@ def styles(
 
         for name, work in PAINTINGS.items():
             print(json_format.dumps({"name": name, **vars(work), "file": str(path(name))}))
+        for name in networks():
+            print(json_format.dumps({"name": name, "file": str(network_path(name))}))
     else:
-        width = max(map(len, PAINTINGS))
+        width = max(map(len, [*PAINTINGS, *networks()]))
         for name, work in PAINTINGS.items():
             print(f"{name:{width}}  {work.title}, {work.painter}, {work.year}")
+        for name in networks():
+            size = network_path(name).stat().st_size / 1e6
+            print(f"{name:{width}}  a network that paints so in one pass, {size:.1f} MB")
 
 
 def _write_sheet(target: Path, force: bool) -> None:
