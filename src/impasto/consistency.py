@@ -40,7 +40,7 @@ def is_cut(
     before: Float[Tensor, "1 3 h w"], photo: Float[Tensor, "1 3 h w"], moved: Motion
 ) -> bool:
     """Whether a new shot begins: most of the frame was not shown before, as far as the flow can
-    tell, and its colours are others. A pan has the first alone, a fade the second; a flash has both."""
+    tell, and its colours are others. A pan has the first alone, a fade the second, a flash both."""
     if _histogram_change(before, photo) <= LEAST_CHANGE:
         return False
     same = (photo - moved.carried(before)).abs().mean(1, keepdim=True) < SAME
