@@ -94,7 +94,7 @@ def strip(films: Sequence[Path], target: Path) -> None:
     for film in films:
         frames = [frame.pixels for frame in Clip(film).frames(STRIP)]
         rows.append(torch.cat([frames[i] for i in (0, 19, 39, 59)], -1))
-    to_pil(Picture(torch.cat(rows, -2))).save(target, quality=75)
+    to_pil(Picture(torch.cat(rows, -2))).save(target, quality=60)
 
 
 def sharpness(pixels: Any) -> float:

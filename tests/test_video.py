@@ -82,6 +82,30 @@ def test_held_together_frames_flicker_less_than_half(tmp_path: Path) -> None:
     assert gradients[0] > 0.7 * gradients[1]  # what was painted does not fade
 
 
+def test_frames_between_are_the_last_carried_along(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(video, "LEAST_SKETCH", 16)
+    source = filmed(tmp_path / "in.mp4", 4)
+    photos, film = pixels_of(source), film_of(source)
+    sizes: list[tuple[int, int] | None] = []
+    assert film.one_pass is not None
+    whole = film.one_pass.painted
+
+    def noted(scene: Scene, size: tuple[int, int] | None = None) -> torch.Tensor:
+        sizes.append(size)
+        return whole(scene, size)
+
+    monkeypatch.setattr(film.one_pass, "painted", noted)
+    frames = [frame.pixels for frame in film.paint()]
+    assert sizes == [(104, 72), (48, 32), (104, 72), (48, 32)]
+    moved = flow.motion(photos[0], photos[1])
+    assert flow.warping_error(moved, frames[0], frames[1]) < 0.001
+    assert flow.warping_error(moved, frames[0], frames[1]) < flow.warping_error(
+        flow.motion(photos[1], photos[2]), frames[1], frames[2]
+    )
+
+
 def test_a_cut_starts_afresh(tmp_path: Path) -> None:
     source = filmed(tmp_path / "in.mp4", 5, cut=3)
     painted = list(film_of(source).paint())
@@ -119,6 +143,7 @@ def test_stopped_and_resumed_is_uninterrupted(
     impasto: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop: int
 ) -> None:
     monkeypatch.setattr(module, "SEGMENT", 4)
+    monkeypatch.setattr(video, "LEAST_SKETCH", 16)  # frames between are carried along, too
     source = filmed(tmp_path / "in.mp4", 7, cut=3)
     words = ["video", source, "great-wave", "--precision", "float32", "-q", "-o"]
     assert impasto(*words, tmp_path / "whole.mp4")[0] == 0
