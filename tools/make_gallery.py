@@ -29,7 +29,7 @@ def commands(page: str) -> list[list[str]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--only", default="", help="commands with this word alone")
-    parser.add_argument("--page", choices=("gallery", "studies"), default="gallery")
+    parser.add_argument("--page", choices=("gallery", "instant", "studies"), default="gallery")
     given = parser.parse_args()
     only: str = given.only
     pictures = ROOT / "docs" / "pictures" / given.page
