@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 import impasto as package
-from impasto import colour, images, masks, memory, paint
+from impasto import colour, images, masks, memory, paint, residual, weights
 from impasto.errors import PictureError, SettingError
 from impasto.images import Picture
 from impasto.onepass import OnePass
@@ -248,3 +248,88 @@ def test_there_is_no_state_to_keep(photo: Path, tmp_path: Path) -> None:
     (step,) = paint.steps(photo, STYLE, preset="instant", size=96)
     with pytest.raises(SettingError, match="one step"):
         step.save_checkpoint(tmp_path / "state")
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A trained network's file; this one was not trained."""
+    made = residual.fresh(residual.Shape(4, 1))
+    generator = torch.Generator().manual_seed(3)
+    made.tensors["out.weight"] = torch.randn(made.tensors["out.weight"].shape, generator=generator)
+    path = tmp_path_factory.mktemp("networks") / "wave.safetensors"
+    residual.save(made, path)
+    return path
+
+
+def test_a_network_paints_as_a_style(picture: Picture, network: Path) -> None:
+    wanted = residual.load(network)(picture.pixels).detach().clamp(0, 1)
+    for preset in ("best", "instant"):
+        found = paint.stylize(picture, network, preset=preset, size=96, precision="float32")
+        torch.testing.assert_close(found.picture.pixels, wanted)
+        assert found.recipe["style"] == ["wave.safetensors"]
+        assert found.recipe["backbone"] == "wave.safetensors"
+        assert len(found.recipe["inputs"]["rest network 0"]) == 16
+
+
+def test_a_network_takes_a_strength_and_colours(picture: Picture, network: Path) -> None:
+    whole, half = painted(picture, network), painted(picture, network, strength=0.5)
+    torch.testing.assert_close(half, torch.lerp(picture.pixels, whole, 0.5))
+    grey = painted(picture, network, keep_colors="luminance")
+    chroma = (colour.oklab(grey) - colour.oklab(picture.pixels))[:, 1:]
+    assert chroma.abs().max() * 100 < 1
+
+
+def test_a_network_and_a_painting_share_a_picture(picture: Picture, network: Path) -> None:
+    regions = [Region(network, left_half(), name="left"), Region(STYLE, name="rest")]
+    found = painted(picture, None, regions=regions)
+    torch.testing.assert_close(found[..., :44], painted(picture, network)[..., :44])
+    alone = painted(picture, None, regions=[Region(STYLE, name="rest"),
+                                            Region("poppies", left_half())])  # fmt: skip
+    assert (found - alone)[..., 52:].abs().mean() < (found - alone)[..., :44].abs().mean() / 3
+
+
+def test_several_networks_are_mixed(picture: Picture, network: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.safetensors"
+    residual.save(residual.fresh(residual.Shape(4, 1), seed=1), other)
+    mixed = painted(picture, [network, other], style_weights=(3, 1))
+    wanted = torch.lerp(painted(picture, other), painted(picture, network), 0.75)
+    torch.testing.assert_close(mixed, wanted)
+
+
+def test_a_networks_picture_is_painted_again(
+    impasto: Command, photo: Path, network: Path, tmp_path: Path
+) -> None:
+    target, again = tmp_path / "out.png", tmp_path / "again.png"
+    assert impasto("stylize", photo, network, "--size", "96", "-o", target)[0] == 0
+    assert impasto("rerun", target, "-o", again)[0] == 0
+    assert images.read(again).pixels.equal(images.read(target).pixels)
+
+
+@pytest.mark.parametrize(
+    ("styles", "words", "message"),
+    [
+        (["NETWORK", STYLE], [], "the one or the other"),
+        (["NETWORK"], ["--keep-colors", "match"], "use luminance"),
+        (["NETWORK"], ["--palette", "style"], "name a picture"),
+        (["NETWORK"], ["--seamless"], "no seamless picture"),
+        (["NETWORK"], ["--region", "a=MASK:great-wave"], "use --preset instant"),
+        (["gone.safetensors"], [], "there is no network gone.safetensors"),
+        (["VGG"], [], "holds other weights"),
+    ],
+)
+def test_what_a_network_cannot(
+    impasto: Command, photo: Path, network: Path, tmp_path: Path, styles: list[str],
+    words: list[str], message: str,
+) -> None:  # fmt: skip
+    mask = tmp_path / "mask.png"
+    images.write_bytes(images.encode(left_half()), mask)
+    files = {"NETWORK": str(network), "VGG": str(weights.path("adain-decoder"))}
+    words = [word.replace("MASK", str(mask)) for word in words]
+    status, _, err = impasto(
+        "stylize", photo, *(files.get(style, style) for style in styles), *words,
+        "-o", tmp_path / "out.png",
+    )  # fmt: skip
+    assert status == 2
+    assert message in err
+    assert err.count("\n") == 1
+    assert list(tmp_path.iterdir()) == [mask]

@@ -63,7 +63,9 @@ def content_factor(target: Float[Tensor, "b c h w"], scale: LossScale) -> Float[
         return target.new_full(target.shape[:1], 1 / 2, dtype=statistics)
     if scale == "mean":
         return target.new_full(target.shape[:1], 1 / target[0].numel(), dtype=statistics)
-    rows = target.split(ROWS, 2)  # a whole map in float32 would be the peak of a run's memory
+    rows = torch.split(
+        target, ROWS, 2
+    )  # a whole map in float32 would be the peak of a run's memory
     sizes = torch.stack([part.to(statistics).square().sum((1, 2, 3)) for part in rows])
     return sizes.sum(0).clamp_min(1e-12).reciprocal()
 

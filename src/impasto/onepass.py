@@ -1,20 +1,21 @@
-"""A picture in one pass: instant mode, with all that a scene may ask for.
+"""A picture in one pass: instant mode and trained networks, with all that a scene may ask for.
 
 The same scene as the optimiser's, and the same stream of steps, one step long: paintings as mixed
-moments, masks and regions as guides, strength, kept colours, tiles.
+moments, masks and regions as guides, strength, kept colours, tiles. A part of the picture whose
+style is a trained network (`residual.py`) is that network's picture.
 """
 
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from impasto import adain, images, masks, memory, moments, tiles, vgg
+from impasto import adain, images, masks, memory, moments, residual, tiles, vgg
 from impasto import device as machine
 from impasto.adain import AdaIN, Affine
 from impasto.errors import SettingError
@@ -43,9 +44,10 @@ class _Mapped:
 
 
 class OnePass:
-    """One run of instant mode; it may paint further scenes that have the same paintings.
+    """One run in one pass; it may paint further scenes that have the same paintings.
 
-    Raises ImpastoError for settings or pictures that do not go together.
+    Trained networks see the whole picture at once, whatever the tiles. Raises ImpastoError for
+    settings, pictures or networks that do not go together.
     """
 
     one_pass, resumed = True, False
@@ -53,13 +55,15 @@ class OnePass:
     def __init__(self, scene: Scene) -> None:
         self.scene, self.settings = scene, scene.settings
         self.content = scene.photo
-        padding: Padding = "circular" if self.settings.seamless else "reflect"
+        if scene.networks and self.settings.seamless:
+            raise SettingError("a trained network paints no seamless picture: name a painting")
         self.sizes = [self.size_of(scene)]
         machine.use_threads(self.settings.threads)
         self.device = machine.choose_device(self.settings.device)
         self.dtype = machine.choose_dtype(self.settings.precision, self.device)
         machine.tune(self.device, self.settings.precision)
-        self.network: AdaIN = adain.load(self.dtype, self.device, padding)
+        paths = {path for part in scene.parts for path, _ in part.networks}
+        self.trained = {path: residual.load(path, self.dtype, self.device) for path in paths}
         self.tile: int | None = self.settings.tile or None
         self.footprint(self.sizes[0])  # raises where it cannot fit
         self.styles: dict[tuple[Part, int], Moments] = {}
@@ -67,6 +71,12 @@ class OnePass:
         self.seconds = 0.0
         self.note: str | None = None
         self.pixels: Tensor | None = None
+
+    @cached_property
+    def network(self) -> AdaIN:
+        """Encoder and decoder, read when there is a painting."""
+        padding: Padding = "circular" if self.settings.seamless else "reflect"
+        return adain.load(self.dtype, self.device, padding)
 
     def paint(self) -> Iterator[Step]:
         """The one step."""
@@ -109,7 +119,7 @@ class OnePass:
             self.dtype,
             limit or int(memory.available(self.device) * memory.SHARE),
             tiles.margin([adain.LAYER]),
-            self.tile,
+            max(size) if self.trained else self.tile,
         )
 
     def picture(self, full_size: bool = True) -> Picture:
@@ -120,7 +130,7 @@ class OnePass:
     def recipe(self) -> dict[str, Any]:
         """How this picture is made, as JSON holds it."""
         return self.scene.recipe() | {
-            "backbone": "vgg19",
+            "backbone": ", ".join(path.name for path in self.trained) or "vgg19",
             "features": str(self.dtype).removeprefix("torch."),
             "device": str(self.device),
             "optimizers": [],
@@ -155,18 +165,46 @@ class OnePass:
         self, scene: Scene, size: tuple[int, int], tile: int | None
     ) -> Float[Tensor, "1 3 h w"]:
         photo = scene.content_at(size).to(self.device)
-        amounts = [self._amount(part) for part in scene.parts]
-        if not any(amounts):
+        if not any(map(self._amount, scene.parts)):
             return photo
-        width, height = size
+        areas = scene.areas(size)
+        if not self.trained:
+            return self._instant(scene, photo, areas, tile)
+        found, crowd = torch.zeros_like(photo), torch.zeros_like(photo[:, :1])
+        strokes = [area for area, part in zip(areas, scene.parts, strict=True) if part.strokes]
+        if strokes:
+            share = torch.stack([area for area in strokes if area is not None]).sum(0).to(photo)
+            found, crowd = found + share * self._instant(scene, photo, areas, tile), crowd + share
+        for part, area in zip(scene.parts, areas, strict=True):
+            if part.networks:
+                share = torch.ones_like(crowd) if area is None else area.to(photo)
+                found, crowd = found + share * self._by_networks(part, photo), crowd + share
+        return found / crowd.clamp_min(LEAST_AREA)
+
+    def _by_networks(self, part: Part, photo: Tensor) -> Float[Tensor, "1 3 h w"]:
+        """The photo painted by the networks of a part, each with its share."""
+        with torch.no_grad():
+            made = [share * self.trained[path](photo).clamp(0, 1) for path, share in part.networks]
+        return torch.lerp(photo, moments.sum_of(made), self._amount(part))
+
+    def _instant(
+        self, scene: Scene, photo: Tensor, areas: list[Tensor | None], tile: int | None
+    ) -> Float[Tensor, "1 3 h w"]:
+        """The photo painted by AdaIN, wherever a part has paintings."""
+        chosen = [(part, area) for part, area in zip(scene.parts, areas, strict=True)
+                  if part.strokes]  # fmt: skip
+        parts, areas = [part for part, _ in chosen], [area for _, area in chosen]
+        amounts = [self._amount(part) for part in parts]
+        height, width = photo.shape[-2:]
         features = self.network.encode(photo, tile)
-        mapped = self._mapped(scene, size, features, tile)
+        visible = scene.visible((width, height))
+        mapped = self._mapped(parts, areas, visible, features, max(width, height), tile)
         made = self.network.decode(features, tile, partial(_changed, mapped))
         made = made[..., :height, :width]
         if min(amounts) == 1:
             return made
         lost = self.network.decode(features, tile)[..., :height, :width].sub_(photo)
-        return made.sub_(lost.mul_(_kept(scene.areas(size), amounts, lost)))
+        return made.sub_(lost.mul_(_kept(areas, amounts, lost)))
 
     def _amount(self, part: Part) -> float:
         """AdaIN's alpha: the strength; as a start of the optimiser, how far a painting reaches."""
@@ -174,22 +212,28 @@ class OnePass:
         return part.strength if instant else part.reach(self.settings)
 
     def _mapped(
-        self, scene: Scene, size: tuple[int, int], features: Tensor, tile: int | None
+        self,
+        parts: Sequence[Part],
+        areas: Sequence[Tensor | None],
+        visible: Tensor | None,
+        features: Tensor,
+        long_side: int,
+        tile: int | None,
     ) -> list[_Mapped]:
         """What becomes of the features, part by part."""
-        visible = scene.visible(size)
         seen = None if visible is None else self._guide(visible)
-        areas = [None if area is None else self._guide(area) for area in scene.areas(size)]
-        some = [area for area in areas if area is not None]
+        guides = [None if area is None else self._guide(area) for area in areas]
+        some = [guide for guide in guides if guide is not None]
         total = torch.stack(some).sum(0).clamp_min(LEAST_AREA) if some else None
         found = []
-        for part, area in zip(scene.parts, areas, strict=True):
-            counts = area if seen is None else seen if area is None else area * seen
-            mine = adain.measure(features, counts)
+        for part, guide in zip(parts, guides, strict=True):
+            counts = guide if seen is None else seen if guide is None else guide * seen
             affine = adain.transform(
-                mine, self._style(part, max(size), tile), self.settings.transform
+                adain.measure(features, counts),
+                self._style(part, long_side, tile),
+                self.settings.transform,
             )
-            share = None if area is None or total is None else area / total
+            share = None if guide is None or total is None else guide / total
             found.append(_Mapped(affine, self._amount(part), share))
         return found
 

@@ -113,8 +113,13 @@ def steps(
 
 def run_of(scene: Scene, resume: str | os.PathLike[str] | None = None) -> Run:
     """What paints a scene: the optimiser, or one pass of a network. Raises ImpastoError."""
-    if scene.settings.method == "optimise":
+    if scene.settings.method == "optimise" and not scene.networks:
         return Painter(scene, resume)
     if resume is not None:
         raise SettingError("instant painting takes one step: there is nothing to resume")
+    if scene.settings.method == "optimise" and any(part.strokes for part in scene.parts):
+        raise SettingError(
+            "trained networks paint in one pass, paintings are optimised: to have both in one "
+            "picture use --preset instant"
+        )
     return OnePass(scene)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".avif", ".heic")
 """Of the files in a folder that are pictures."""
+NETWORK = ".safetensors"  # the suffix of a network that was trained to paint in one style
 SHORTEST = 4  # letters of a part of a name
 
 
@@ -54,13 +55,18 @@ def path(name: str) -> Path:
 def networks() -> list[str]:
     """The names of the networks that ship: a painting's and `.safetensors`."""
     folder = _networks()
-    return sorted(file.name for file in folder.glob("*.safetensors")) if folder.is_dir() else []
+    return sorted(file.name for file in folder.glob(f"*{NETWORK}")) if folder.is_dir() else []
 
 
 def network_path(name: str | os.PathLike[str]) -> Path:
     """The file of a network: the one of that name, or else the one that ships."""
     built_in = _networks() / Path(name).name
     return built_in if not Path(name).exists() and str(name) in networks() else Path(name)
+
+
+def is_network(source: object) -> bool:
+    """True for what names a trained network: a file of that suffix, or one that ships."""
+    return isinstance(source, str | os.PathLike) and Path(source).suffix == NETWORK
 
 
 def _networks() -> Path:

@@ -11,6 +11,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,7 +19,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from impasto import images, masks, paintings, recolour
-from impasto.errors import PictureError, SettingError
+from impasto.errors import PictureError, SettingError, WeightsError
 from impasto.images import Picture, Source
 from impasto.moments import mix
 from impasto.recolour import Recolouring
@@ -60,6 +61,8 @@ class Part:
     areas: tuple[Float[Tensor, "1 1 _ _"], ...] | None
     """Masks that add up; None for the rest."""
     strokes: tuple[Strokes, ...]
+    networks: tuple[tuple[Path, float], ...]
+    """Files of trained networks that paint in place of strokes, each with its share."""
     strength: float
     key: str
     """The same for regions that are painted alike, whose masks then add up."""
@@ -99,6 +102,7 @@ class Scene:
     ) -> None:
         self.settings = settings
         self.inputs: dict[str, Picture] = {}
+        self.networks: dict[str, Path] = {}
         self.photo = self._read("content", content)
         self.sources: dict[str, Any] = {"content": self.photo.origin}
         asked = list(regions)
@@ -118,12 +122,17 @@ class Scene:
         self.sources["regions"] = []
         self._find_colours(asked)
         self.parts = _merged([self._part(region, style) for region in _named(asked)])
+        if self.networks and settings.keep_colors in ("match", "transfer"):
+            raise SettingError(
+                f"keep_colors {settings.keep_colors} recolours the painting, which a trained "
+                "network does not show: use luminance"
+            )
 
     @property
     def paintings(self) -> list[str]:
         """The names of all paintings, in the order given."""
         names = [picture.name for name, picture in self.inputs.items() if " painting" in name]
-        return list(dict.fromkeys(names))
+        return list(dict.fromkeys([*names, *(path.name for path in self.networks.values())]))
 
     @property
     def reach(self) -> float:
@@ -253,8 +262,9 @@ class Scene:
 
     @cached_property
     def fingerprints(self) -> dict[str, str]:
-        """SHA-256 of the pixels of all that is read, shortened to 16 digits."""
-        return {name: fingerprint(picture) for name, picture in self.inputs.items()}
+        """SHA-256 of the pixels of all that is read, and of networks' files, to 16 digits."""
+        found = {name: fingerprint(picture) for name, picture in self.inputs.items()}
+        return found | {name: _digest(path) for name, path in self.networks.items()}
 
     @cached_property
     def _visible(self) -> Picture:
@@ -312,9 +322,13 @@ class Scene:
             self.recolour = recolour.desaturated(settings.color_amount)
         elif settings.palette != "none":
             if settings.palette == "style":
-                its = _small(
-                    paintings.picture(paintings.sources(_several(regions[-1].style)[0])[0])
-                )
+                style = _several(regions[-1].style)[0]
+                if paintings.is_network(style):
+                    raise SettingError(
+                        f"palette style takes the painting's colours, but {style} is a trained "
+                        "network: name a picture"
+                    )
+                its = _small(paintings.picture(paintings.sources(style)[0]))
             else:
                 its = self.palette = _small(self._read("palette", settings.palette))
             self.recolour = recolour.transferred(small, its, settings.color_amount)
@@ -341,7 +355,7 @@ class Scene:
         strength = self.settings.strength if strength is None else strength
         if not 0 <= strength <= 1:
             raise SettingError(f"the strength of {name} is {strength}: it must be 0 to 1")
-        strokes = self._strokes(region, region.style is main)
+        strokes, networks = self._strokes(region, region.style is main)
         areas = None
         if region.mask is not None:
             areas = (self._mask(f"{name} mask", region.mask, self.photo),)
@@ -360,16 +374,20 @@ class Scene:
             }
         )
         prints = [(fingerprint(s.picture), s.share, s.scale) for s in strokes]
-        return Part(areas, strokes, strength, f"{prints} {strength}")
+        return Part(areas, strokes, networks, strength, f"{prints} {networks} {strength}")
 
-    def _strokes(self, region: Region, is_main: bool) -> tuple[Strokes, ...]:
-        """The paintings of a region, each as it takes them."""
+    def _strokes(
+        self, region: Region, is_main: bool
+    ) -> tuple[tuple[Strokes, ...], tuple[tuple[Path, float], ...]]:
+        """The paintings of a region, each as it takes them, or its networks."""
         name, settings, styles = region.name, self.settings, _several(region.style)
         shares = _for_each(settings.style_weights or (1.0,), len(styles), "style_weights", is_main)
         scales = _for_each(settings.style_scale, len(styles), "style_scale", is_main)
         crops = _for_each(settings.style_crop or ("0:0:1:1",), len(styles), "style_crop", is_main)
         if sum(shares) <= 0:
             raise SettingError("style_weights are all 0: give one style a weight")
+        if any(map(paintings.is_network, styles)):
+            return (), self._trained(region, shares)
         strokes: list[Strokes] = []
         for style, share, scale, crop in zip(styles, shares, scales, crops, strict=True):
             found = paintings.sources(style)
@@ -390,7 +408,25 @@ class Scene:
                     Strokes(turned(chosen, *turn_of(turn)), each, scale, recolouring)
                     for turn in settings.style_turn
                 ]
-        return tuple(strokes)
+        return tuple(strokes), ()
+
+    def _trained(self, region: Region, shares: list[Any]) -> tuple[tuple[Path, float], ...]:
+        """The trained networks of a region with their shares."""
+        found = []
+        for style, share in zip(_several(region.style), shares, strict=True):
+            if not paintings.is_network(style) or region.style_mask is not None:
+                raise SettingError(
+                    f"{region.name} mixes a trained network with a painting or its mask: give a "
+                    "region the one or the other"
+                )
+            assert isinstance(style, str | os.PathLike)
+            path = paintings.network_path(style)
+            if not path.is_file():
+                raise WeightsError(f"there is no network {path}: check the name")
+            self.networks[f"{region.name} network {len(self.networks)}"] = path
+            if share:
+                found.append((path, share / sum(shares)))
+        return tuple(found)
 
 
 def _named(regions: list[Region]) -> list[Region]:
@@ -444,6 +480,11 @@ def _origin(style: AnyPicture) -> str | None:
 def _small(picture: Picture) -> Float[Tensor, "1 3 h w"]:
     """The picture at 256 px or less."""
     return picture.resized(*images.fit(picture.size, min(SMALL, max(picture.size)))).pixels
+
+
+def _digest(path: Path) -> str:
+    """SHA-256 of a file, shortened to 16 digits."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
 
 
 def fingerprint(picture: Picture) -> str:

@@ -164,13 +164,13 @@ def _joined(value: Any) -> str:
 
 def _found(source: str | None, picture: Path, what: str, option: str | None) -> str:
     """Where an input is now: where it was, or beside the picture. PictureError if nowhere."""
-    from impasto.paintings import is_painting
+    from impasto.paintings import is_painting, networks
 
     remedy = f"say where with {option}" if option else "put it there"
     if source is None:
         raise PictureError(f"{picture} does not say where its {what} was: {remedy}")
     beside = picture.parent / Path(source).name
-    if is_painting(source) or Path(source).exists():
+    if is_painting(source) or source in networks() or Path(source).exists():
         return source
     if beside.exists():
         return str(beside)
