@@ -45,7 +45,7 @@ def test_one_step_is_all_it_takes(photo: Path) -> None:
     result = paint.result(step)
     assert result.picture.size == (96, 64)
     assert result.recipe["settings"]["method"] == "instant"
-    assert result.history == []
+    assert result.history == [{"step": 1, "size": 96}]
 
 
 def test_it_takes_the_colours_of_the_painting(picture: Picture) -> None:
@@ -229,6 +229,15 @@ def test_what_one_pass_cannot(
     assert status == 2
     assert message in err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_study_may_paint_at_once(impasto: Command, photo: Path, tmp_path: Path) -> None:
+    status, _, err = impasto(
+        "study", "sheet", photo, "--styles", STYLE, "--preset", "instant", "--transform", "adain",
+        "covariance", "--size", "48", "-o", tmp_path / "sheet",
+    )  # fmt: skip
+    assert status == 0, err
+    assert len(list((tmp_path / "sheet").glob("*.png"))) == 3
 
 
 def test_a_texture_needs_steps(impasto: Command, tmp_path: Path) -> None:

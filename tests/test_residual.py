@@ -12,11 +12,15 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from impasto import export, paintings, residual, weights
+from impasto import export, images, paintings, residual, vgg, weights
 from impasto.errors import SettingError, WeightsError
 from impasto.residual import Residual, Shape, doubled, fresh
+from impasto.scene import Scene
+from impasto.settings import settings_for
+from impasto.targets import objective_of
 
 Impasto = Callable[..., tuple[int, str, str]]
+EXAMPLES = Path(__file__).parents[1] / "examples"
 SMALL = Shape(width=4, blocks=2)
 
 
@@ -173,6 +177,23 @@ def test_built_in_networks_go_by_name_and_are_listed(
     assert Path(json.loads(out.splitlines()[-1])["file"]).is_file()
     residual.save(fresh(Shape(6, 1)), Path("poppies.safetensors"))  # one's own comes first
     assert residual.load("poppies.safetensors").shape == Shape(6, 1)
+
+
+def test_the_network_that_ships_paints_like_its_painting() -> None:
+    """The style loss of its picture is a quarter of the photo's at most, of a photo that it was
+    not trained on."""
+    network = residual.load("great-wave.safetensors")
+    assert network.recipe["style"] == ["great-wave"]
+    assert paintings.network_path("great-wave.safetensors").stat().st_size < 0.9e6
+    settings = settings_for(size=192)
+    chelsea = images.read(EXAMPLES / "chelsea.jpg").resized(192, 128)
+    scene = Scene(chelsea, "great-wave", settings)
+    layers = tuple(dict(settings.style_layers) | dict(settings.content_layers))
+    objective = objective_of(scene, vgg.load("vgg19", layers), (192, 128), None, 16)
+    with torch.no_grad():
+        painted = network(chelsea.pixels).clamp(0, 1)
+    photo = float(objective.terms(chelsea.pixels)["style"])
+    assert float(objective.terms(painted)["style"]) < photo / 4
 
 
 def test_onnx_is_the_network_at_every_size(tmp_path: Path) -> None:

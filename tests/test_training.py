@@ -274,6 +274,7 @@ def test_what_cannot_be_done_is_refused_before_anything_is_read(
         ("train", "--photos", folder, "-o", target),
         ("train", "great-wave", "--photos", tmp_path / "empty", "-o", target),
         ("train", "no-such-painting", "--photos", folder, "-o", target),
+        ("train", "great-wave.safetensors", "--photos", folder, "-o", target),
         (*start,),
         (*start, "-o", tmp_path / "wave.png"),
         (*start, "-o", tmp_path / "there.safetensors"),

@@ -21,7 +21,7 @@ def main(words: list[str]) -> None:
             with Image.open(name) as image:
                 small = image.convert("RGB").resize((SIDE, SIDE), Image.Resampling.LANCZOS)
             sheet.paste(small, (left * step, top * step))
-    sheet.save(Path(target), quality=88)
+    sheet.save(Path(target), quality=80)
 
 
 if __name__ == "__main__":

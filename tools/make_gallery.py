@@ -29,7 +29,7 @@ def commands(page: str) -> list[list[str]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--only", default="", help="commands with this word alone")
-    parser.add_argument("--page", choices=("gallery", "studies"), default="gallery")
+    parser.add_argument("--page", choices=("gallery", "instant", "studies"), default="gallery")
     given = parser.parse_args()
     only: str = given.only
     pictures = ROOT / "docs" / "pictures" / given.page
@@ -70,15 +70,15 @@ def show(target: Path) -> None:
 
 
 def show_film(target: Path) -> None:
-    """Every third frame, smaller: the pages are to stay light."""
+    """Every sixth frame, smaller: the pages are to stay light."""
     frames = []
     with Image.open(ROOT / "out" / target.name) as film:
-        for number in range(0, getattr(film, "n_frames", 1), 3):
+        for number in range(0, getattr(film, "n_frames", 1), 6):
             film.seek(number)
             frame = film.convert("RGB")
             frame.thumbnail((FILM_SIDE, FILM_SIDE))
             frames.append(frame)
-    frames[0].save(target, save_all=True, append_images=frames[1:], duration=250, loop=0)
+    frames[0].save(target, save_all=True, append_images=frames[1:], duration=350, loop=0)
 
 
 if __name__ == "__main__":

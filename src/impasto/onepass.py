@@ -85,7 +85,9 @@ class OnePass:
         machine.keep_large_buffers()
         self.pixels = self.painted(self.scene)
         self.seconds += time.perf_counter() - began
-        yield Step(1, 1, size, 1, 1, 1.0, {}, True, self.note, self)
+        step = Step(1, 1, size, 1, 1, 1.0, {}, True, self.note, self)
+        self.history.append(step.record)
+        yield step
 
     def painted(
         self, scene: Scene, size: tuple[int, int] | None = None

@@ -97,6 +97,11 @@ class Trainer:
         self.inputs = {"photos": self.photos.fingerprint}
         first = Picture(self.photos.at(0).float() / 255, name=self.photos.files[0].name)
         self.scene = Scene(first, style, self.settings)
+        if self.scene.networks:
+            raise SettingError(
+                f"{', '.join(self.scene.paintings)} is a network: name the painting, and the "
+                "network with --init"
+            )
         self.inputs |= {n: p for n, p in self.scene.fingerprints.items() if n != "content"}
         if init is not None:
             self.inputs["init"] = residual.fingerprint(init)
