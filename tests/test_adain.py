@@ -90,7 +90,7 @@ def test_features_get_the_moments_of_the_style(way: adain.Transform) -> None:
     content = torch.rand(2, 6, 20, 30, generator=generator)
     style = torch.einsum("dc,bchw->bdhw", mixing, torch.rand(1, 6, 25, 25, generator=generator))
     mine, its = adain.measure(content), adain.measure(style)
-    found = moments.measure(adain.transform(mine, its, way)(content))
+    found = adain.measure(adain.transform(mine, its, way)(content))
     torch.testing.assert_close(found.mean, its.mean.expand(2, -1), atol=1e-3, rtol=1e-3)
     torch.testing.assert_close(found.deviation, its.deviation.expand(2, -1), atol=0, rtol=2e-2)
     wanted = its.covariance.expand(2, -1, -1)

@@ -79,20 +79,24 @@ def transform(content: Moments, style: Moments, way: Transform = "adain") -> Aff
     values, axes = torch.linalg.eigh(_ridged(content.covariance))
     root, inverse = (axes * values.pow(power).unsqueeze(-2) @ axes.mT for power in (0.5, -0.5))
     between = losses.matrix_sqrt(root @ _ridged(style.covariance) @ root)
-    gain = (inverse @ between @ inverse).to(content.mean)
-    return Affine(gain, content.mean, style.mean.expand_as(content.mean))
+    return Affine(inverse @ between @ inverse, content.mean, style.mean.expand_as(content.mean))
 
 
 def measure(
     features: Float[Tensor, "b c h w"], weight: Float[Tensor, "b 1 h w"] | None = None
 ) -> Moments:
-    """The moments of features, summed in float32 some rows at a time: what `transform` needs, as
-    products rounded to bfloat16 (see `moments.measure`) would leave covariances no inverse."""
+    """The moments of features, as precise as `transform` needs them, summed some rows at a time.
+
+    In float32 for features in bfloat16 (products rounded to bfloat16, see `moments.measure`, would
+    leave covariances no inverse), in float64 for those in float32.
+    """
+    exact = features.dtype == torch.float32 and features.device.type != "mps"
+    wide = torch.float64 if exact else torch.float32
     found: Moments | None = None
     for top in range(0, features.shape[2], STRIP):
         rows = slice(top, top + STRIP)
         part = None if weight is None else weight[:, :, rows].float()
-        its = moments.measure(features[:, :, rows].float(), part)
+        its = moments.measure(features[:, :, rows].float(), part, wide)
         found = its if found is None else found + its
     assert found is not None
     return found
@@ -245,12 +249,10 @@ def _in_blocks(
 
 
 def _ridged(covariance: Float[Tensor, "b c c"]) -> Float[Tensor, "b c c"]:
-    """A covariance that can be inverted, in float64 where there is such a type: fewer positions
-    than channels leave it singular."""
-    wide = covariance if covariance.device.type == "mps" else covariance.double()
-    mean = wide.diagonal(dim1=-2, dim2=-1).mean(-1)
+    """A covariance that can be inverted: fewer positions than channels leave it singular."""
+    mean = covariance.diagonal(dim1=-2, dim2=-1).mean(-1)
     ridge = (RIDGE * mean + moments.VARIANCE_FLOOR)[:, None, None]
-    return wide + ridge * torch.eye(wide.shape[-1]).to(wide)
+    return covariance + ridge * torch.eye(covariance.shape[-1]).to(covariance)
 
 
 def _column(values: Float[Tensor, "b c"]) -> Float[Tensor, "b c 1 1"]:
