@@ -1,6 +1,6 @@
 """The recipe's front door: from a photo and a painting to the painted picture.
 
-`stylize` runs `steps` to its end; `steps` is a scene (`scene.py`: what is painted with what) given
+`stylize` runs `steps` to its end; `steps` is a scene (`scene`: what is painted with what) given
 to a painter (`painter.py`: coarse to fine, step by step; `onepass.py`: at once).
 """
 

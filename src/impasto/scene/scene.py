@@ -1,15 +1,14 @@
-"""What is painted with what: the photo, its regions, and the paintings each of them takes.
+"""The photo with its regions, and the paintings each of them takes, read and ready.
 
 Everything a run reads is settled here, once: several styles and their shares, crops and turns of a
 painting, masks, transparency, and whose colours are kept. The engine asks for it size by size.
 """
 
 import copy
-import hashlib
 import math
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -20,10 +19,23 @@ from torch import Tensor
 
 from impasto import images, masks, paintings, recolour
 from impasto.errors import PictureError, SettingError, WeightsError
-from impasto.images import Picture, Source
+from impasto.images import Picture
 from impasto.moments import mix
 from impasto.recolour import Recolouring
 from impasto.scales import enlarged
+from impasto.scene.parts import (
+    AnyPicture,
+    Part,
+    Region,
+    Style,
+    digest,
+    fingerprint,
+    for_each,
+    merged,
+    named,
+    origin_of,
+    several,
+)  # fmt: skip
 from impasto.settings import Settings
 from impasto.strokes import Strokes, cropped, masked, turned
 from impasto.values import box_of, turn_of
@@ -32,60 +44,6 @@ SMALL = 256  # px, long side of the pictures that recolourings are found on
 MOST_GAIN = 3.0  # of the start's colours: more would turn a flat sky's noise into grain
 PROPORTIONS = 1.03  # how far a mask's may be from its picture's
 LEAST_AREA = 1e-3  # of the picture: less of a mask is as good as none
-
-AnyPicture = Source | Picture
-Style = AnyPicture | Sequence[AnyPicture]
-"""A painting, a folder of them, or several."""
-
-
-@dataclass(frozen=True, eq=False)
-class Region:
-    """A part of the photo that takes a style of its own.
-
-    mask: white belongs to the region, black does not, grey does in part; None: all that no other
-    region takes. strength: 0 ... 1, that of the settings if None. style_mask: white is the part of
-    the painting that the strokes are taken from.
-    """
-
-    style: Style
-    mask: AnyPicture | None = None
-    strength: float | None = None
-    style_mask: AnyPicture | None = None
-    name: str = "region"
-
-
-@dataclass(frozen=True, eq=False)
-class Part:
-    """A region with everything read: where it is, its paintings, its strength."""
-
-    areas: tuple[Float[Tensor, "1 1 _ _"], ...] | None
-    """Masks that add up; None for the rest."""
-    strokes: tuple[Strokes, ...]
-    networks: tuple[tuple[Path, float], ...]
-    """Files of trained networks that paint in place of strokes, each with its share."""
-    strength: float
-    key: str
-    """The same for regions that are painted alike, whose masks then add up."""
-
-    @property
-    def hold(self) -> float:
-        """What its strength multiplies the content weight with."""
-        return (2 * (1 - self.strength)) ** 2
-
-    def reach(self, settings: Settings) -> float:
-        """How far the painting gets without asking the photo, 0 to 1: in the start's colours, in
-        steps for detail.
-
-        (2 s)^2 up to a strength s of 0.5, all the way from there. With relative losses s is the
-        strength that gives the default weights the ratio of these: a style that weighs next to
-        nothing must not be painted all the same.
-        """
-        if settings.loss_scale != "relative":
-            return min(1.0, 2 * self.strength) ** 2
-        usual = Settings()
-        style = math.sqrt(settings.style_weight / usual.style_weight) * self.strength
-        content = math.sqrt(settings.content_weight / usual.content_weight) * (1 - self.strength)
-        return min(1.0, 2 * style / (style + content)) ** 2 if style else 0.0
 
 
 class Scene:
@@ -121,7 +79,7 @@ class Scene:
             self.sources["mask"] = self.inputs["mask"].origin
         self.sources["regions"] = []
         self._find_colours(asked)
-        self.parts = _merged([self._part(region, style) for region in _named(asked)])
+        self.parts = merged([self._part(region, style) for region in named(asked)])
         if self.networks and settings.keep_colors in ("match", "transfer"):
             raise SettingError(
                 f"keep_colors {settings.keep_colors} recolours the painting, which a trained "
@@ -270,7 +228,7 @@ class Scene:
     def fingerprints(self) -> dict[str, str]:
         """SHA-256 of the pixels of all that is read, and of networks' files, to 16 digits."""
         found = {name: fingerprint(picture) for name, picture in self.inputs.items()}
-        return found | {name: _digest(path) for name, path in self.networks.items()}
+        return found | {name: digest(path) for name, path in self.networks.items()}
 
     @cached_property
     def _visible(self) -> Picture:
@@ -328,7 +286,7 @@ class Scene:
             self.recolour = recolour.desaturated(settings.color_amount)
         elif settings.palette != "none":
             if settings.palette == "style":
-                style = _several(regions[-1].style)[0]
+                style = several(regions[-1].style)[0]
                 if paintings.is_network(style):
                     raise SettingError(
                         f"palette style takes the painting's colours, but {style} is a trained "
@@ -373,7 +331,7 @@ class Scene:
         self.sources["regions"].append(
             {
                 "name": name,
-                "style": [_origin(style) for style in _several(region.style)],
+                "style": [origin_of(style) for style in several(region.style)],
                 "mask": origin("mask"),
                 "strength": region.strength,
                 "style_mask": origin("style mask"),
@@ -386,10 +344,10 @@ class Scene:
         self, region: Region, is_main: bool
     ) -> tuple[tuple[Strokes, ...], tuple[tuple[Path, float], ...]]:
         """The paintings of a region, each as it takes them, or its networks."""
-        name, settings, styles = region.name, self.settings, _several(region.style)
-        shares = _for_each(settings.style_weights or (1.0,), len(styles), "style_weights", is_main)
-        scales = _for_each(settings.style_scale, len(styles), "style_scale", is_main)
-        crops = _for_each(settings.style_crop or ("0:0:1:1",), len(styles), "style_crop", is_main)
+        name, settings, styles = region.name, self.settings, several(region.style)
+        shares = for_each(settings.style_weights or (1.0,), len(styles), "style_weights", is_main)
+        scales = for_each(settings.style_scale, len(styles), "style_scale", is_main)
+        crops = for_each(settings.style_crop or ("0:0:1:1",), len(styles), "style_crop", is_main)
         if sum(shares) <= 0:
             raise SettingError("style_weights are all 0: give one style a weight")
         if any(map(paintings.is_network, styles)):
@@ -419,7 +377,7 @@ class Scene:
     def _trained(self, region: Region, shares: list[Any]) -> tuple[tuple[Path, float], ...]:
         """The trained networks of a region with their shares."""
         found = []
-        for style, share in zip(_several(region.style), shares, strict=True):
+        for style, share in zip(several(region.style), shares, strict=True):
             if not paintings.is_network(style) or region.style_mask is not None:
                 raise SettingError(
                     f"{region.name} mixes a trained network with a painting or its mask: give a "
@@ -435,67 +393,6 @@ class Scene:
         return tuple(found)
 
 
-def _named(regions: list[Region]) -> list[Region]:
-    """The regions, those of the same name numbered."""
-    names = [region.name for region in regions]
-    return [
-        replace(region, name=f"{region.name} {number}") if names.count(region.name) > 1 else region
-        for number, region in enumerate(regions, 1)
-    ]
-
-
-def _merged(parts: list[Part]) -> tuple[Part, ...]:
-    """Parts that are painted alike as one: their moments add up, and so do their masks."""
-    found: dict[str, Part] = {}
-    for part in parts:
-        if part.key not in found:
-            found[part.key] = part
-            continue
-        first = found[part.key]
-        if first.areas is None or part.areas is None:
-            found[part.key] = replace(first, areas=None)
-        else:
-            found[part.key] = replace(first, areas=first.areas + part.areas)
-    return tuple(found.values())
-
-
-def _several(style: Style) -> list[AnyPicture]:
-    return list(style) if isinstance(style, list | tuple) else [style]  # type: ignore[list-item]
-
-
-def _for_each(values: Sequence[Any], count: int, name: str, strict: bool) -> list[Any]:
-    """A value for each of so many styles; one value is for all of them."""
-    if len(values) == 1:
-        return list(values) * count
-    if len(values) == count:
-        return list(values)
-    if not strict:  # a region's own style: the list was meant for the others
-        return [values[0]] * count
-    raise SettingError(
-        f"{name} has {len(values)} values for {count} styles: give one for each, or one for all"
-    )
-
-
-def _origin(style: AnyPicture) -> str | None:
-    """Where a painting can be read again, if it came from a file."""
-    if isinstance(style, Picture):
-        return style.origin
-    return str(style) if isinstance(style, str | os.PathLike) else None
-
-
 def _small(picture: Picture) -> Float[Tensor, "1 3 h w"]:
     """The picture at 256 px or less."""
     return picture.resized(*images.fit(picture.size, min(SMALL, max(picture.size)))).pixels
-
-
-def _digest(path: Path) -> str:
-    """SHA-256 of a file, shortened to 16 digits."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
-
-
-def fingerprint(picture: Picture) -> str:
-    """SHA-256 of a picture's pixels and alpha, shortened to 16 digits."""
-    digest = hashlib.sha256(picture.pixels.numpy().tobytes())
-    if picture.alpha is not None:
-        digest.update(picture.alpha.numpy().tobytes())
-    return digest.hexdigest()[:16]
