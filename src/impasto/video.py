@@ -5,7 +5,6 @@ comes, so that a run that was stopped goes on, and writes the film at the end. H
 together is told in `consistency.py`. Only the last few frames are in memory.
 """
 
-import hashlib
 import os
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -20,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from impasto import adain, consistency, flow, images
+from impasto import adain, consistency, flow, images, packages
 from impasto import device as machine
 from impasto.clips import Clip, Format, Frame, Unfinished, check_output, join
 from impasto.clips.unfinished import KEPT, Facts
@@ -31,7 +30,7 @@ from impasto.images import Picture
 from impasto.onepass import OnePass
 from impasto.paint import run_of
 from impasto.painter import Painter
-from impasto.scene import AnyPicture, Region, Scene, Style
+from impasto.scene import DIGITS, AnyPicture, Region, Scene, Style
 from impasto.settings import Settings, changed
 
 TEMPORAL = 0.6  # how strongly frames are held together, 0 to 1
@@ -158,7 +157,7 @@ class Film:
         """How the film is made, as JSON holds it."""
         recipe = self.scene.recipe() | {
             "content": self.clip.name,
-            "clip": _digest(self.clip.path),
+            "clip": packages.digest_of(self.clip.path)[:DIGITS],
             "temporal": self.temporal,
             "every": self.every,
             "quality": quality,
@@ -323,9 +322,3 @@ def _bytes(pixels: Float[Tensor, "1 3 h w"]) -> NDArray[np.uint8]:
 def _pixels(values: NDArray[np.uint8]) -> Float[Tensor, "1 3 h w"]:
     """The reverse of `_bytes`."""
     return torch.from_numpy(values).permute(2, 0, 1)[None].float().div_(255)
-
-
-def _digest(path: Path) -> str:
-    """SHA-256 of a file, shortened to 16 digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:16]

@@ -4,7 +4,7 @@ Everything a run reads is settled here, once: several styles and their shares, c
 painting, masks, transparency, and whose colours are kept. The engine asks for it size by size.
 """
 
-from impasto.scene.parts import AnyPicture, Part, Region, Style, fingerprint
+from impasto.scene.parts import DIGITS, AnyPicture, Part, Region, Style, fingerprint
 from impasto.scene.scene import Scene
 
-__all__ = ["AnyPicture", "Part", "Region", "Scene", "Style", "fingerprint"]
+__all__ = ["DIGITS", "AnyPicture", "Part", "Region", "Scene", "Style", "fingerprint"]

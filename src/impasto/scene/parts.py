@@ -16,6 +16,8 @@ from impasto.images import Picture, Source
 from impasto.settings import Settings
 from impasto.strokes import Strokes
 
+DIGITS = 16  # of a SHA-256 that are kept
+
 AnyPicture = Source | Picture
 Style = AnyPicture | Sequence[AnyPicture]
 """A painting, a folder of them, or several."""
@@ -96,6 +98,7 @@ def merged(parts: list[Part]) -> tuple[Part, ...]:
 
 
 def several(style: Style) -> list[AnyPicture]:
+    """The paintings of a style, one by one."""
     return list(style) if isinstance(style, list | tuple) else [style]  # type: ignore[list-item]
 
 
@@ -119,14 +122,9 @@ def origin_of(style: AnyPicture) -> str | None:
     return str(style) if isinstance(style, str | os.PathLike) else None
 
 
-def digest(path: Path) -> str:
-    """SHA-256 of a file, shortened to 16 digits."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
-
-
 def fingerprint(picture: Picture) -> str:
     """SHA-256 of a picture's pixels and alpha, shortened to 16 digits."""
     digest = hashlib.sha256(picture.pixels.numpy().tobytes())
     if picture.alpha is not None:
         digest.update(picture.alpha.numpy().tobytes())
-    return digest.hexdigest()[:16]
+    return digest.hexdigest()[:DIGITS]

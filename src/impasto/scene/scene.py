@@ -17,25 +17,25 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from impasto import images, masks, paintings, recolour
+from impasto import images, masks, packages, paintings, recolour
 from impasto.errors import PictureError, SettingError, WeightsError
 from impasto.images import Picture
 from impasto.moments import mix
 from impasto.recolour import Recolouring
 from impasto.scales import enlarged
 from impasto.scene.parts import (
+    DIGITS,
     AnyPicture,
     Part,
     Region,
     Style,
-    digest,
     fingerprint,
     for_each,
     merged,
     named,
     origin_of,
     several,
-)  # fmt: skip
+)
 from impasto.settings import Settings
 from impasto.strokes import Strokes, cropped, masked, turned
 from impasto.values import box_of, turn_of
@@ -228,7 +228,9 @@ class Scene:
     def fingerprints(self) -> dict[str, str]:
         """SHA-256 of the pixels of all that is read, and of networks' files, to 16 digits."""
         found = {name: fingerprint(picture) for name, picture in self.inputs.items()}
-        return found | {name: digest(path) for name, path in self.networks.items()}
+        return found | {
+            name: packages.digest_of(path)[:DIGITS] for name, path in self.networks.items()
+        }
 
     @cached_property
     def _visible(self) -> Picture:
