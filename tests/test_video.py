@@ -243,6 +243,20 @@ def test_what_cannot_be_is_said_in_one_line(
     assert sorted(p.name for p in tmp_path.iterdir()) == ["in.mp4", "there.mp4"]
 
 
+def test_a_film_without_a_name_lies_beside_its_clip(impasto: Run, tmp_path: Path) -> None:
+    clip = filmed(tmp_path / "clip.mp4", count=2)
+    status, _, err = impasto("video", clip, "great-wave")
+    assert status == 0, err
+    made = tmp_path / "clip-great-wave.mp4"
+    assert Clip(made).size == SIZE
+    status, out, _ = impasto("info", made)
+    assert status == 0
+    assert "great-wave" in out
+    status, _, err = impasto("info", clip)
+    assert status == 2
+    assert "does not say how it was made" in err
+
+
 def test_a_broken_film_leaves_nothing(impasto: Run, tmp_path: Path) -> None:
     (tmp_path / "in.mp4").write_bytes(b"\0" * 999)
     status, _, err = impasto("video", tmp_path / "in.mp4", "great-wave", "-o", tmp_path / "out.mp4")

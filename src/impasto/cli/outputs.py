@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from impasto.timelapse import Timelapse
 
 ALWAYS_SAVED = (1, 5, 10)  # the steps that reports on the method show, whatever --save-every says
+LONGEST_NAME = 3  # styles that the default name of a result names
 OUTPUT = Group.create_ordered("Output")
 
 
@@ -243,6 +244,12 @@ class _Run:
 
         data = images.encode(step.picture())
         images.write_bytes(data, self.plan.frames.path / f"step-{step.step:04d}.png")
+
+
+def beside(source: Path, styles: Sequence[str], suffix: str) -> Path:
+    """Where a result goes if nothing is said: beside its source, as SOURCE-STYLE."""
+    stems = "-".join(Path(style).stem for style in styles[:LONGEST_NAME])
+    return source.with_name(f"{source.stem}-{stems}{suffix}")
 
 
 def _target(asked: Outputs, default: Path | None, inputs: Sequence[str]) -> Path | None:

@@ -20,20 +20,21 @@ TEXTURE: dict[str, Any] = {"content_weight": 0.0, "start": "noise", "seamless": 
 
 
 def info(*pictures: Path, json: Annotated[bool, Parameter(negative="")] = False) -> None:
-    """Show how a picture was made.
+    """Show how a picture or a film was made.
 
     Parameters
     ----------
     pictures
-        Pictures that impasto wrote.
+        Pictures and films that impasto wrote.
     json
         Print the whole recipe as one JSON object for each picture.
     """
-    from impasto import images
+    from impasto import clips, images
     from impasto.settings import Settings, settings_for
 
     for picture in pictures:
-        recipe = images.recipe_of(picture)
+        film = picture.suffix.lower() in clips.CONTAINERS
+        recipe = clips.recipe_of(picture) if film else images.recipe_of(picture)
         if json:
             print(json_format.dumps({"file": str(picture)} | recipe))
             continue

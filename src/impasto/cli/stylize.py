@@ -13,8 +13,6 @@ from impasto.errors import SettingError
 if TYPE_CHECKING:
     from impasto.images import Picture
 
-LONGEST_NAME = 3  # styles that the default name of a picture names
-
 
 def stylize(
     content: Annotated[str, Parameter(allow_leading_hyphen=True)],
@@ -63,10 +61,7 @@ def stylize(
     parts, main_mask = regions(region, style_mask)
     styled = styles[0] if len(styles) == 1 else list(styles) or None
     names = [*styles, *(str(part.style) for part in parts)]
-    stems = "-".join(Path(name).stem for name in names[:LONGEST_NAME])
-    default = (
-        None if content == "-" else Path(content).with_name(f"{Path(content).stem}-{stems}.png")
-    )
+    default = None if content == "-" else output.beside(Path(content), names, ".png")
     masks = [str(m) for part in parts for m in (part.mask, part.style_mask) if m is not None]
     inputs = [content, *names, *masks, *map(str, (mask, main_mask))]
     plan = output.plan(outputs, default, inputs, resume)

@@ -25,7 +25,7 @@ def video(
     clip: Path,
     /,
     *styles: str,
-    output: Annotated[Path, Parameter(alias="-o")],
+    output: Annotated[Path | None, Parameter(alias="-o")] = None,
     temporal: float = 0.6,
     every: int = 2,
     start: float = 0.0,
@@ -55,7 +55,8 @@ def video(
         The paintings: files, folders of pictures, or the names of built-in ones (`impasto styles`
         lists them). Several are blended, see --style-weights.
     output
-        Where to write the film: .mp4, .mov or .mkv (H.264), or .webm (VP9).
+        Where to write the film: .mp4, .mov or .mkv (H.264), or .webm (VP9). If not given: beside
+        the clip, as CLIP-STYLE.mp4.
     temporal
         How strongly frames are held together, 0 (each for itself) to 0.95.
     every
@@ -90,6 +91,7 @@ def video(
         raise SettingError(
             "there is no painting: name a file or a built-in one (`impasto styles` lists them)"
         )
+    from impasto.cli.outputs import beside
     from impasto.cli.regions import regions
     from impasto.clips import Clip
     from impasto.video import Film
@@ -102,9 +104,11 @@ def video(
         source, styled, settings, mask=mask, style_mask=main_mask, regions=parts,
         temporal=temporal, every=every,
     )  # fmt: skip
-    frames = film.write(output, quality, sound=not no_sound, resume=resume, force=force)
+    names = [*styles, *(str(part.style) for part in parts)]
+    target = output or beside(clip, names, ".mp4")
+    frames = film.write(target, quality, sound=not no_sound, resume=resume, force=force)
     with Progress(quiet, preview) as progress:
-        return _paint(film, frames, output, progress, json)
+        return _paint(film, frames, target, progress, json)
 
 
 def _settings(options: Any, clip: "Clip") -> Settings:

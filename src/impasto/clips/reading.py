@@ -1,5 +1,6 @@
 """Video files in: what they say of themselves, and their frames one by one."""
 
+import json
 import math
 import warnings
 from collections.abc import Iterator
@@ -260,6 +261,21 @@ class Clip:
             values = np.rint(values[..., :3] * share + 255 * (1 - share)).astype(np.uint8)
         upright = np.ascontiguousarray(np.rot90(values, turns))
         return torch.from_numpy(upright).permute(2, 0, 1)[None].float() / 255
+
+
+def recipe_of(path: Path) -> dict[str, Any]:
+    """How a film was made, from its file. PictureError if the file does not say."""
+    metadata = {key.lower(): value for key, value in Clip(path).metadata.items()}
+    try:
+        found = json.loads(metadata.get("comment", ""))
+        if not isinstance(found, dict) or "impasto" not in found:
+            raise ValueError("a recipe is an object that names its program")
+    except ValueError:
+        raise PictureError(
+            f"{path} does not say how it was made: only films that impasto wrote, and nothing has "
+            "saved anew, do"
+        ) from None
+    return found
 
 
 def library() -> Any:
