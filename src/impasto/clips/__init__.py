@@ -9,12 +9,5 @@ from impasto.clips.unfinished import Unfinished
 from impasto.clips.writing import CONTAINERS, Format, check_output, join
 
 __all__ = [
-    "CONTAINERS",
-    "Clip",
-    "Format",
-    "Frame",
-    "Unfinished",
-    "check_output",
-    "join",
-    "recipe_of",
-]
+    "CONTAINERS", "Clip", "Format", "Frame", "Unfinished", "check_output", "join", "recipe_of",
+]  # fmt: skip
