@@ -334,7 +334,7 @@ def test_preview_shows_the_picture_after_each_scale(
         shown.append(image.size)
         return "a picture"
 
-    monkeypatch.setattr(progress, "_terminal_image", lambda: show)
+    monkeypatch.setattr(progress, "terminal_image", lambda: show)
     monkeypatch.setattr(Console, "is_terminal", property(lambda self: True))
     words = ["--size", "48", "--coarsest", "24", "--scale-ratio", "2", "--steps", "2", "--preview"]
     status, _, err = impasto("stylize", photo, "great-wave", "-o", tmp_path / "out.png", *words)

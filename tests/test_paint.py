@@ -357,7 +357,9 @@ def test_painting_inside_no_grad(result: impasto.Result, photo: Path) -> None:
 def test_tiles_paint_the_same_picture(result: impasto.Result, photo: Path) -> None:
     tiled = painted(photo, size=192, steps=(3, 2), tile=96).picture.pixels
     whole = painted(photo, size=192, steps=(3, 2)).picture.pixels
-    assert (tiled - whole).abs().max() < 1e-3
+    apart = (tiled - whole).abs()
+    assert apart.mean() < 2e-5
+    assert apart.max() < 5e-3  # L-BFGS magnifies what single roundings change
 
 
 def test_running_out_of_memory_goes_on_in_tiles(
