@@ -31,8 +31,7 @@ PAIRS = (
 VARIANTS: dict[str, dict[str, Any]] = {
     "best": {},
     "draft": {"preset": "draft"},
-    "doubling scales": {"scale_ratio": 2, "steps": (60, 40)},
-    "finer scales": {"scale_ratio": 1.26, "steps": (40, 20, 20, 20, 20, 16)},
+    "scales by 1.41": {"scale_ratio": 1.41, "steps": (40, 30, 24)},
     "prototype, 120 steps": {
         "scale_ratio": 2,
         "steps": (60, 40, 120),
@@ -55,6 +54,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "self-similarity": {"structure_weight": 0.5},
     "one scale": {"coarsest": 0, "steps": (60,)},
     "from noise": {"start": "noise"},
+    "from instant": {"start": "instant"},
     "history 10": {"history": 10},
     "adam": {"optimizer": "adam"},
     "zero padding": {"padding": "zero"},

@@ -3,11 +3,11 @@
     python -m benchmarks.race [--size 512] [--steps 300 1000] [--repeats 2] [--json FILE]
 
 The textbook (benchmarks/textbook.py) and impasto minimise the same objective with the same
-weights from the same start. In turn: at each of these steps the textbook waits, its clock stopped,
-while impasto races to every loss reached so far, each in a fresh process. impasto's clock starts
-with nothing but the two pictures in memory: loading the network and painting all coarser scales
-are in its time. Its loss is taken in float32, by the textbook's own code, once its own falls below
-the goal.
+weights from the same photo, which impasto first gives the painting's colours. In turn: at each of
+these steps the textbook waits, its clock stopped, while impasto races to every loss reached so
+far, each in a fresh process. impasto's clock starts with nothing but the two pictures in memory:
+loading the network, recolouring and painting all coarser scales are in its time. Its loss is taken
+in float32, by the textbook's own code, once its own falls below the goal.
 """
 
 import time
@@ -54,8 +54,8 @@ def main() -> None:
 
 
 def settings_of(size: int) -> Settings:
-    """Those of `best` from the photo as it is, with more steps at the last scale than needed."""
-    best = settings_for(size=size, start="content")
+    """Those of `best`, with more steps at the last scale than needed."""
+    best = settings_for(size=size)
     last = len(scales.scale_sizes((size, size), best, 16)) - 1
     return changed(best, steps=(*best.steps[:last], MOST_STEPS))
 
