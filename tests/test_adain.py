@@ -118,3 +118,12 @@ def test_a_picture_in_its_own_style_keeps_its_features(way: adain.Transform) -> 
 def test_pooling_without_a_gradient_is_the_same() -> None:
     x = torch.rand(1, 3, 9, 7).to(memory_format=torch.channels_last)
     assert torch.equal(max_pool(x), max_pool(x.clone().requires_grad_()).detach())
+
+
+def test_a_flat_picture_is_no_number_less(network: AdaIN) -> None:
+    flat = torch.full((1, 512, 8, 8), 3.0)
+    flat[:, ::2] = 1.7
+    style = torch.rand(1, 512, 8, 8, generator=torch.Generator().manual_seed(0))
+    content, target = (adain.measure(x.bfloat16()) for x in (flat, style))
+    changed = adain.transform(content, target, "covariance")(flat)
+    assert bool(changed.isfinite().all())

@@ -588,3 +588,18 @@ def test_a_copy_needs_a_seed(tree: Path, tmp_path: Path) -> None:
     plan = imagefolder.plan_copy(tree, tmp_path / "out")
     with pytest.raises(SettingError, match="no seed"):
         next(imagefolder.stylized(plan, StyleTransfer("poppies")))
+
+
+def test_styles_are_named_with_commas_and_spaces() -> None:
+    assert augment.styles_of("great-wave, poppies,") == ["great-wave", "poppies"]
+    assert augment.styles_of("") == []
+    assert len(augment.styles_of(",".join(["poppies"] * 60))) == 60  # too long for a file name
+
+
+def test_linked_folders_are_classes_too(tree: Path, tmp_path: Path) -> None:
+    linked = tmp_path / "linked"
+    linked.mkdir()
+    for folder in sorted(path for path in tree.iterdir() if path.is_dir()):
+        (linked / folder.name).symlink_to(folder)
+    assert imagefolder._pictures(linked) == imagefolder._pictures(tree)
+    assert imagefolder._pictures(linked)

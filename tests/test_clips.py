@@ -165,8 +165,49 @@ def test_odd_sides_are_read_and_transparency_is_laid_on_white(tmp_path: Path) ->
 def test_transparent_webm(tmp_path: Path) -> None:
     source = made(tmp_path / "in.webm", codec="libvpx-vp9", pixels="yuva420p")
     with av.open(str(source)) as container:
-        marked = container.streams.video[0].metadata.get("alpha_mode") == "1"
-    assert Clip(source).transparent is marked
+        assert container.streams.video[0].metadata.get("alpha_mode") == "1"
+    assert Clip(source).transparent
+
+
+def test_a_file_that_begins_late_is_read_from_its_own_beginning(tmp_path: Path) -> None:
+    source = made(tmp_path / "in.ts", sound="aac")  # MPEG-TS begins at 1.4 s
+    with av.open(str(source)) as container:
+        assert container.start_time > 1_000_000
+    whole, part = Clip(source), Clip(source, 0.08, 0.2)
+    assert [whole.seconds(frame.pts) for frame in whole.frames()] == pytest.approx(
+        [0.04 * n for n in range(6)], abs=0.03
+    )
+    assert (whole.count, part.count) == (6, 3)
+    assert len(list(part.frames())) == 3
+
+
+def test_a_stop_while_a_segment_is_closed_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "SEGMENT", 4)
+    clip = Clip(made(tmp_path / "in.mp4"))
+    form = Format.of(clip, (64, 48), ".mp4", 65)
+    pictures = frames_for(form, 9)
+
+    def run(name: str, stops: bool) -> list[Any]:
+        work = Unfinished(tmp_path / name, form, {}, False, False)
+        for i, picture in enumerate(pictures):
+            if stops and i == 3:
+                with monkeypatch.context() as patch:
+                    patch.setattr(Unfinished, "_close", _stop)
+                    with pytest.raises(KeyboardInterrupt):
+                        work.add(picture, i * 40, 40, {})
+                work = Unfinished(tmp_path / name, form, {}, True, False)
+                assert work.done == 4
+            else:
+                work.add(picture, i * 40, 40, {})
+        return list(work.film())
+
+    assert run("whole", stops=False) == run("stopped", stops=True)
+
+
+def _stop(_: Unfinished) -> None:
+    raise KeyboardInterrupt
 
 
 def test_a_part_begins_at_zero_and_takes_its_sound_along(tmp_path: Path) -> None:

@@ -67,9 +67,18 @@ def test_the_readme_opens_with_the_two_commands() -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_and_pictures_are_there(page: Path) -> None:
-    for target in re.findall(r"\]\(([^)#]+)\)", page.read_text("utf-8")):
-        if not target.startswith("http"):
-            assert (page.parent / target).exists(), target
+    for target, heading in re.findall(r"\]\(([^)#]+)(#[^)]+)?\)", page.read_text("utf-8")):
+        if target.startswith("http"):
+            continue
+        assert (page.parent / target).exists(), target
+        if heading:
+            assert heading in anchors((page.parent / target).read_text("utf-8")), target + heading
+
+
+def anchors(text: str) -> set[str]:
+    """The headings of a page as links name them: lower case, hyphens for spaces, no signs."""
+    headings = re.findall(r"^#+ (.*)$", text, re.M)
+    return {"#" + re.sub(r"[^\w -]", "", h).lower().replace(" ", "-") for h in headings}
 
 
 @pytest.mark.parametrize("name", MODULES)

@@ -122,6 +122,11 @@ def test_total_variation_by_hand_and_gradcheck() -> None:
     assert torch.autograd.gradcheck(losses.total_variation, random_features(1).requires_grad_())
 
 
+def test_out_of_range_by_hand() -> None:
+    image = torch.tensor([[[[-0.5, 0.0], [1.0, 1.2]]]])
+    assert losses.out_of_range(image).item() == pytest.approx((0.25 + 0.04) / 4)
+
+
 def test_trace_sqrt_gradient_is_half_the_inverse_root() -> None:
     matrix = torch.tensor([[[4.0, 0.0], [0.0, 9.0]]], dtype=torch.float64, requires_grad=True)
     value = losses.trace_sqrt(matrix)

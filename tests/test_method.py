@@ -256,17 +256,21 @@ def test_relative() -> None:
     gram    = |S - S*|^2 / |S*|^2
     meanstd = (|m - m*|^2 + |sd - sd*|^2) / (|m*|^2 + |sd* - sqrt(1e-5)|^2)
     style   = mean over relu1_1 ... relu5_1 of (gram + meanstd)
-    total   = 0.1 content + style
+    range   = mean over pixels and colours of (x - min(max(x, 0), 1))^2
+    total   = 0.1 content + style + 100 range
     """
     best = settings_for()
     assert (best.content_weight, best.style_weight, best.tv_weight) == (0.1, 1, 0)
+    assert best.range_weight == 100
     assert (best.style_loss, best.loss_scale) == (("gram", "meanstd"), "relative")
     assert (best.content_layers, best.style_layers) == (CONTENT, STYLE)
     network = vgg.load("vgg19", [*dict(STYLE), "relu4_2"], padding="zero")
     photo, painting, start = (picture(seed) for seed in range(3))
+    start = 1.5 * start - 0.2
     objective = Objective(
         network, photo, [Target(style_moments(network, painting, dict(STYLE)))],
-        Weights(best.content_weight, best.style_weight), best.content_layers, best.style_layers,
+        Weights(best.content_weight, best.style_weight, range=best.range_weight),
+        best.content_layers, best.style_layers,
         best.style_loss, best.loss_scale,
     )  # fmt: skip
     terms = objective.terms(start)
@@ -281,7 +285,10 @@ def test_relative() -> None:
         style += gram + both / (m_.square().sum() + (sd_ - 1e-5**0.5).square().sum())
     assert terms["content"].item() == pytest.approx(0.1 * content.item(), rel=1e-3)
     assert terms["style"].item() == pytest.approx(style.item() / 5, rel=1e-3)
-    assert terms["total"].item() == pytest.approx((0.1 * content + style / 5).item(), rel=1e-3)
+    beyond = (start - start.clamp_min(0).clamp_max(1)).square().mean()
+    assert terms["range"].item() == pytest.approx(100 * beyond.item(), rel=1e-4)
+    total = 0.1 * content + style / 5 + 100 * beyond
+    assert terms["total"].item() == pytest.approx(total.item(), rel=1e-3)
 
 
 def test_meanstd() -> None:

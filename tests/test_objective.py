@@ -39,6 +39,19 @@ def test_terms_are_the_weighted_losses(network: vgg.VGG, astronaut: torch.Tensor
     torch.testing.assert_close(found["total"], total)
 
 
+def test_pixels_beyond_black_and_white_are_called_back() -> None:
+    net = vgg.load("vgg19", ["relu1_1"], padding="replicate")
+    flat = torch.full((1, 3, 40, 30), 0.5)
+    weights = Weights(0.0, 0.0, range=2.0)
+    made = Objective(net, flat, [], weights, (("relu1_1", 1.0),), (("relu1_1", 1.0),))
+    image = torch.linspace(-0.5, 1.5, 3600).reshape(1, 3, 40, 30).requires_grad_()
+    expected = 2 * losses.out_of_range(image).sum()
+    (slope,) = torch.autograd.grad(expected, image)
+    terms, gradient = made.evaluate(image)
+    torch.testing.assert_close(terms["range"], expected.detach())
+    torch.testing.assert_close(gradient, slope)
+
+
 def test_gradient_is_that_of_the_total(network: vgg.VGG, astronaut: torch.Tensor) -> None:
     """Against a central difference along a random direction, in float64."""
     net = vgg.load("vgg19", ["relu2_2"], padding="replicate", dtype=torch.float64)

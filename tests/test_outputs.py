@@ -117,6 +117,10 @@ def test_rerun_paints_the_same_again_and_larger(
     assert impasto("rerun", "first.png")[0] == 0
     first, again = (images.read(tmp_path / f"{n}.png") for n in ("first", "first-again"))
     assert torch.equal(first.pixels, again.pixels)
+    assert impasto("rerun", "first.png", "--preset", "paper", "--steps", "1", "-o", "p.png")[0] == 0
+    now, then = (images.recipe_of(tmp_path / name)["settings"] for name in ("p.png", "first.png"))
+    assert (now["loss_scale"], now["padding"]) == ("paper", "zero")
+    assert now["style_weights"] == then["style_weights"]
     assert impasto("rerun", "first.png", "--size", "64", "-o", "large.png")[0] == 0
     assert images.read(tmp_path / "large.png").size == (64, 43)
     moved = tmp_path / "moved"

@@ -94,7 +94,8 @@ def test_the_stream_of_steps(photo: Path) -> None:
         assert step.steps == 9
         assert step.scales == 2
         detail = step.step in (5, 6)
-        assert set(step.losses) == ({"detail"} if detail else {"content", "style"}) | {"total"}
+        whole = {"content", "style", "range"}
+        assert set(step.losses) == ({"detail"} if detail else whole) | {"total"}
         assert step.picture().size == (64, 43)
         assert step.picture(full_size=False).size == step.size
     assert [entry[0] for entry in found] == [1, 2, 3, 4, 5, 6, 7, 8, 9]

@@ -1,12 +1,15 @@
 """Training: the optimiser's own objective, resumed as uninterrupted, what a user may get wrong."""
 
 import json
+import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from PIL import Image
+from torch import Tensor
 
 from impasto import images, residual
 from impasto.course import Course
@@ -208,6 +211,22 @@ def test_a_loss_that_is_no_number_stops_the_run(folder: Path) -> None:
         next(trainer.train())
 
 
+def test_a_step_that_breaks_the_network_is_not_taken(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = Trainer("great-wave", folder, SETTINGS, COURSE)
+    known = Trainer.evaluate
+
+    def evaluate(self: Trainer, photo: Tensor, painted: Tensor) -> tuple[Any, Tensor]:
+        terms, gradient = known(self, photo, painted)
+        return terms, gradient * math.inf
+
+    monkeypatch.setattr(Trainer, "evaluate", evaluate)
+    with pytest.raises(DivergedError):
+        list(trainer.train())
+    assert all(bool(tensor.isfinite().all()) for tensor in trainer.network.tensors.values())
+
+
 def test_training_from_the_command_line(impasto: Impasto, folder: Path, tmp_path: Path) -> None:
     target, state = tmp_path / "wave.safetensors", tmp_path / "state"
     status, out, err = impasto(
@@ -231,7 +250,8 @@ def test_training_from_the_command_line(impasto: Impasto, folder: Path, tmp_path
         "--resume", state,
     )  # fmt: skip
     assert (status, err) == (0, "")
-    assert again.stat().st_size == target.stat().st_size
+    first, second = residual.load(target), residual.load(again)
+    assert all(torch.equal(first.tensors[name], second.tensors[name]) for name in first.tensors)
 
 
 def test_ctrl_c_saves_the_network_so_far(

@@ -1,6 +1,7 @@
 """Films in the style of a painting: what a frame knows of the last, and what a run leaves."""
 
 import json
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,8 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-from impasto import clips, flow, video
-from impasto.cli import main
+from impasto import flow, video
 from impasto.clips import Clip
 from impasto.clips import unfinished as module
 from impasto.errors import PictureError, SettingError
@@ -326,5 +326,25 @@ def test_without_its_library_it_says_what_to_install(
 
 
 def test_the_help_needs_no_heavy_library() -> None:
-    assert callable(main)
-    assert clips.Clip is Clip
+    program = (
+        "import sys; from impasto.cli import main; main(['video', '--help']); "
+        "print([name for name in ('av', 'cv2', 'torch') if name in sys.modules])"
+    )
+    words = [sys.executable, "-c", program]
+    done = subprocess.run(words, check=True, capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+    assert "default: instant" in done.stdout
+    assert "--seamless" not in done.stdout
+
+
+@pytest.mark.parametrize(("size", "asked"), [((201, 150), 201), ((99, 56), 99), ((96, 64), 97)])
+def test_frames_have_the_size_of_the_film(
+    tmp_path: Path, size: tuple[int, int], asked: int
+) -> None:
+    path = tmp_path / "in.gif"
+    pictures = [Image.new("RGB", size, (60 * n, 90, 40)) for n in range(3)]
+    pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=40)
+    film = video.Film(Clip(path), "great-wave", settings_for("instant", size=asked))
+    painted = list(film.paint())
+    assert {frame.pixels.shape[-2:] for frame in painted} == {film.size[::-1]}
+    assert len(painted) == 3

@@ -88,7 +88,7 @@ def help_of(words: list[str]) -> str:
     with contextlib.redirect_stdout(printed):
         impasto([*words, "--help"])
     lines = [line.rstrip() for line in printed.getvalue().splitlines()]
-    if words[:1] == ["study"] and words[1:] not in ([], ["sheet"]):
+    if words[:1] in (["texture"], ["rerun"]) or (words[:1] == ["study"] and words[1:]):
         last = next(i for i, line in enumerate(lines) if line.startswith("╭─ Picture"))
         lines = [*lines[:last], "... and the options of impasto stylize, for every picture."]
     return "".join(line + "\n" for line in lines)

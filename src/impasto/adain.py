@@ -76,7 +76,8 @@ def transform(content: Moments, style: Moments, way: Transform = "adain") -> Aff
     if way == "adain":
         gain = style.deviation / content.deviation
         return Affine(gain, content.mean, style.mean.expand_as(content.mean))
-    values, axes = torch.linalg.eigh(_ridged(content.covariance))
+    values, axes = losses.eigen(_ridged(content.covariance))
+    values = values.clamp_min(moments.VARIANCE_FLOOR)  # a flat picture's are noise, of either sign
     root, inverse = (axes * values.pow(power).unsqueeze(-2) @ axes.mT for power in (0.5, -0.5))
     between = losses.matrix_sqrt(root @ _ridged(style.covariance) @ root)
     return Affine(inverse @ between @ inverse, content.mean, style.mean.expand_as(content.mean))

@@ -217,7 +217,10 @@ def _shared(value: Tensor) -> Tensor:
 
 def styles_of(text: str) -> list[str]:
     """The styles that a text with commas names; a file whose name has commas is one."""
-    return [text] if Path(text).exists() else [part.strip() for part in text.split(",")]
+    with suppress(OSError):  # names may be too long for a file
+        if text and Path(text).exists():
+            return [text]
+    return [part for part in map(str.strip, text.split(",")) if part]
 
 
 def _checked(

@@ -13,6 +13,7 @@ import csv
 import hashlib
 import io
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -214,7 +215,11 @@ def _entry(
 
 def _pictures(folder: Path) -> tuple[Path, ...]:
     """The pictures in a folder, however deep, relative to it; nothing that is hidden."""
-    found = (file.relative_to(folder) for file in folder.rglob("*") if file.is_file())
+    found = (
+        Path(root, name).relative_to(folder)
+        for root, _, names in os.walk(folder, followlinks=True)
+        for name in names
+    )
     return tuple(
         sorted(
             name
@@ -355,7 +360,7 @@ def _write_table(plan: Plan, entries: list[Entry]) -> None:
     table = csv.DictWriter(text, columns, lineterminator="\n")
     table.writeheader()
     table.writerows(entry.row() for entry in entries)
-    images.write_bytes(text.getvalue().encode(), plan.output / TABLE)
+    images.write_bytes(text.getvalue().encode("utf-8", "surrogateescape"), plan.output / TABLE)
 
 
 def _make_folder(folder: Path) -> None:

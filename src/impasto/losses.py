@@ -165,9 +165,18 @@ def total_variation(image: Float[Tensor, "b c h w"]) -> Float[Tensor, "b"]:
     return right + below
 
 
+def out_of_range(image: Float[Tensor, "b c h w"]) -> Float[Tensor, "b"]:
+    """The mean over values of the squared distance to [0, 1].
+
+    Not of the paper: a picture file holds nothing darker than black, and cutting off at the end
+    what the optimiser built on adds a tenth to the loss (docs/recipe.md).
+    """
+    return (image - image.clamp(0, 1)).square().flatten(1).mean(1)
+
+
 def matrix_sqrt(matrix: Float[Tensor, "b c c"]) -> Float[Tensor, "b c c"]:
     """The symmetric square root of positive semi-definite matrices; not differentiable here."""
-    values, vectors = _eigen(matrix)
+    values, vectors = eigen(matrix)
     return vectors * values.clamp_min(0).sqrt().unsqueeze(-2) @ vectors.mT
 
 
@@ -186,7 +195,7 @@ class _TraceSqrt(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: torch.autograd.function.FunctionCtx, matrix: Tensor) -> Tensor:
-        values, vectors = _eigen(matrix)
+        values, vectors = eigen(matrix)
         floor = values[..., -1:].clamp_min(1e-30) * (10 * torch.finfo(values.dtype).eps)
         ctx.save_for_backward(vectors, torch.maximum(values, floor).rsqrt())
         return values.clamp_min(0).sqrt().sum(-1)
@@ -198,10 +207,12 @@ class _TraceSqrt(torch.autograd.Function):
         return (grad_outputs[0][:, None, None] * half,)
 
 
-def _eigen(matrix: Tensor) -> tuple[Tensor, Tensor]:
-    """Eigenvalues (ascending) and eigenvectors of symmetric matrices."""
-    values, vectors = torch.linalg.eigh((matrix + matrix.mT) / 2)
-    return values, vectors
+def eigen(matrix: Float[Tensor, "b c c"]) -> tuple[Tensor, Tensor]:
+    """Eigenvalues (ascending) and eigenvectors of symmetric matrices; on the CPU where the device
+    cannot (MPS)."""
+    here = matrix.cpu() if matrix.device.type == "mps" else matrix
+    values, vectors = torch.linalg.eigh((here + here.mT) / 2)
+    return values.to(matrix.device), vectors.to(matrix.device)
 
 
 def _trace(matrix: Tensor) -> Tensor:

@@ -21,6 +21,7 @@ TARGET_VALUES = 8  # values of relu4_2 per pixel: 512 channels at a stride of 8
 SMALLEST_TILE, LARGEST_TILE = 128, 2048  # px; margins eat smaller ones, larger ones gain nothing
 ONE_PASS_BYTES = {torch.bfloat16: 450, torch.float16: 450, torch.float32: 900}
 """Per pixel of one pass of encoder or decoder, without gradients; buffers are kept."""
+CHANNEL_BYTES = 20  # per pixel and channel of a trained network in 16 bits, likewise
 ONE_PASS_PICTURES = 5  # kept while one is painted: the file's, the photo's, the painted ones
 LARGEST_PASS = 1024  # px: the side of the tiles of one pass, if there is room
 GOOD_TILE = 384  # px; L-BFGS gives up part of its history before tiles get smaller
@@ -100,10 +101,16 @@ def footprint(
 
 
 def one_pass(
-    size: tuple[int, int], dtype: torch.dtype, limit: int, margin: int, tile: int | None = None
+    size: tuple[int, int],
+    dtype: torch.dtype,
+    limit: int,
+    margin: int,
+    tile: int | None = None,
+    channels: int = 0,
 ) -> Footprint:
     """How a picture of this size is painted in one pass in at most `limit` bytes.
 
+    `channels` is the width of the widest trained network, if there is one.
     Whole if it is no larger than the largest tiles, else in the largest that fit. PictureError
     where not even the smallest do.
     """
@@ -111,7 +118,7 @@ def one_pass(
     width, height = size
     feature = TARGET_VALUES * torch.finfo(dtype).bits // 8
     state = PROCESS_BYTES + width * height * (ONE_PASS_PICTURES * PIXEL_BYTES + feature)
-    each = ONE_PASS_BYTES[dtype]
+    each = max(ONE_PASS_BYTES[dtype], CHANNEL_BYTES * channels * torch.finfo(dtype).bits // 16)
     sides = [tile] if tile else [*range(LARGEST_PASS, SMALLEST_TILE, -64), SMALLEST_TILE]
     for side in sides:
         found = state + _outer(size, side, margin) * each

@@ -26,8 +26,8 @@ from impasto.tiles import Tile
 from impasto.vgg import VGG, Features
 
 Terms = dict[str, Float[Tensor, ""]]
-"""Loss terms by name, already weighted: `content`, `style`, (`structure`, `tv`, `temporal`) and
-their sum, `total`."""
+"""Loss terms by name, already weighted: `content`, `style`, (`structure`, `tv`, `range`,
+`temporal`) and their sum, `total`."""
 
 BLOCK_VALUES = 2**21  # of a feature map that are worked on at a time: 4 MB in bfloat16
 SAMPLES = 1024  # positions whose self-similarity is compared; as in STROTSS
@@ -35,12 +35,14 @@ SAMPLES = 1024  # positions whose self-similarity is compared; as in STROTSS
 
 @dataclass(frozen=True)
 class Weights:
-    """What each loss weighs: alpha, beta, that of total variation and of self-similarity."""
+    """What each loss weighs: alpha, beta, those of total variation, of self-similarity and of
+    pixels beyond black and white."""
 
     content: float
     style: float
     tv: float = 0.0
     structure: float = 0.0
+    range: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,7 @@ class _Slopes:
 
 
 class Objective:
-    """alpha L_content + beta L_style + tv L_tv (+ L_structure) as a function of pixels.
+    """alpha L_content + beta L_style + tv L_tv (+ L_structure + L_range) as a function of pixels.
 
     L_content = sum_l v_l content(F_l, P_l) and
     L_style = sum_r t_r a_r sum_l w_l sum_k style_k(M_rl, M*_rl)
@@ -174,6 +176,8 @@ class Objective:
                     tile.outer.add_to(gradient, pixels.grad)
         if self.weights.tv:
             terms["tv"] = self._total_variation(image, gradient)
+        if self.weights.range:
+            terms["range"] = self._out_of_range(image, gradient)
         if self.held is not None:
             terms["temporal"] = self._temporal(self.held, image, gradient)
         return terms | {"total": torch.stack(list(terms.values())).sum()}
@@ -375,6 +379,18 @@ class Objective:
         if gradient is not None:
             gradient.add_(change * held.mask, alpha=2 * share)
         return share * change.square().sum()
+
+    def _out_of_range(self, image: Tensor, gradient: Tensor | None) -> Tensor:
+        """The term of pixels beyond black and white, of the pixels alone: no tiles."""
+        value = image.new_zeros(())
+        for rows in _blocks(image):
+            part = image[:, :, rows]
+            share = self.weights.range * part.numel() / image.numel()
+            value = value + share * losses.out_of_range(part).sum()
+            if gradient is not None:
+                excess = part - part.clamp(0, 1)
+                gradient[:, :, rows].add_(excess, alpha=2 * self.weights.range / image.numel())
+        return value
 
     def _total_variation(self, image: Tensor, gradient: Tensor | None) -> Tensor:
         """The term of total variation, of the pixels alone: no tiles."""

@@ -99,11 +99,13 @@ class OnePass:
         """
         size = size or self.size_of(scene)
         while True:
+            tile = self.footprint(size).tile
             try:
-                return self._painted(scene, size, self.footprint(size).tile)
+                return self._painted(scene, size, tile)
             except (RuntimeError, MemoryError) as error:
-                side = self.tile or max(size)
-                if not memory.ran_out(error) or side // 2 < memory.SMALLEST_TILE:
+                side = tile or max(size)
+                smaller = side // 2 >= memory.SMALLEST_TILE and not self.trained
+                if not memory.ran_out(error) or not smaller:
                     raise
                 self.tile = side // 2
             self.note = f"memory ran out: going on in tiles of {self.tile} px, with the same result"
@@ -122,6 +124,7 @@ class OnePass:
             limit or int(memory.available(self.device) * memory.SHARE),
             tiles.margin([adain.LAYER]),
             max(size) if self.trained else self.tile,
+            max((network.shape.width for network in self.trained.values()), default=0),
         )
 
     def picture(self, full_size: bool = True) -> Picture:

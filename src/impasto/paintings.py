@@ -15,7 +15,20 @@ from impasto.errors import PictureError
 if TYPE_CHECKING:
     from impasto.images import Picture, Source
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".avif", ".heic")
+SUFFIXES = (
+    ".png",
+    ".jpg",
+    ".jpeg",
+    ".webp",
+    ".tif",
+    ".tiff",
+    ".bmp",
+    ".gif",
+    ".avif",
+    ".heic",
+    ".ppm",
+    ".pgm",
+)
 """Of the files in a folder that are pictures."""
 NETWORK = ".safetensors"  # the suffix of a network that was trained to paint in one style
 SHORTEST = 4  # letters of a part of a name

@@ -47,7 +47,7 @@ class Photos:
         digest = hashlib.sha256()
         for path in self.files:
             name = path.relative_to(self.folder).as_posix()
-            digest.update(f"{name} {path.stat().st_size}\n".encode())
+            digest.update(os.fsencode(name) + f" {path.stat().st_size}\n".encode())
         return digest.hexdigest()[:16]
 
     def crop(self, side: int, generator: torch.Generator) -> Float[Tensor, "1 3 side side"]:

@@ -15,7 +15,8 @@ from impasto.step import Record
 SUFFIXES = (".png", ".pdf", ".svg", ".jpg")
 MOST_ACROSS = 4  # pictures side by side
 COLOURS = {
-    "content": "C0", "style": "C1", "structure": "C2", "tv": "C3", "detail": "C4", "total": "black"
+    "content": "C0", "style": "C1", "structure": "C2", "tv": "C3", "detail": "C4",
+    "range": "C5", "total": "black"
 }  # fmt: skip
 
 

@@ -70,8 +70,11 @@ class Settings:
         at_least=0, at_most=1, group="Picture",
     )  # fmt: skip
     seed: int = setting(
-        0, "Seed of everything random: the noise start.", at_least=0, group="Picture"
-    )
+        0,
+        "Seed of everything random: the noise of --start noise; in impasto train the network's "
+        "first weights and the squares it learns from.",
+        at_least=0, group="Picture",
+    )  # fmt: skip
 
     style_weights: Numbers = setting(
         (),
@@ -80,8 +83,8 @@ class Settings:
     )  # fmt: skip
     style_scale: Numbers = setting(
         (1.0,),
-        "Size of the brush strokes: the painting's long side in those of the picture; one number, "
-        "or one for each painting.",
+        "Size of the brush strokes: the painting's long side as a multiple of the picture's (0.5 "
+        "for small strokes, 2 for large ones); one number, or one for each painting.",
         above=0, at_most=8, group="Style",
     )  # fmt: skip
     style_crop: Names = setting(
@@ -143,6 +146,12 @@ class Settings:
     content_weight: float = setting(0.1, "Weight alpha of the content loss.", at_least=0)
     style_weight: float = setting(1.0, "Weight beta of the style loss.", at_least=0)
     tv_weight: float = setting(0.0, "Weight of the total variation loss.", at_least=0)
+    range_weight: float = setting(
+        100.0,
+        "Weight of the loss that keeps pixels between black and white while they are painted: the "
+        "file holds no others.",
+        at_least=0,
+    )
     structure_weight: float = setting(
         0.0,
         "Weight of the self-similarity loss of STROTSS: what looked alike in the photo shall look "
@@ -234,7 +243,8 @@ class Settings:
     memory_limit: str = setting(
         "auto",
         "Most memory that the process may take, such as 3G or 1500M; auto takes most of what is "
-        "free.",
+        "free. Tiles give the same picture. Where even they leave too little room, L-BFGS "
+        "remembers fewer steps, or Adam takes its place: impasto says so, and the picture differs.",
         group="Machine",
     )
     threads: int = setting(
@@ -271,6 +281,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "style_weight": 3e7,
         "style_loss": "gram",
         "loss_scale": "paper",
+        "range_weight": 0.0,
         "padding": "zero",
         "steps": (500,),
         "start": "content",

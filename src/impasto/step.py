@@ -44,7 +44,7 @@ class Step:
 
     @property
     def losses(self) -> dict[str, float]:
-        """The loss terms before this step, weighted: content, style, (tv), total."""
+        """The loss terms before this step, weighted: content, style, (tv, range), total."""
         return {name: float(value) for name, value in self.terms.items()}
 
     @property

@@ -48,6 +48,7 @@ def objective_of(
             settings.style_weight if any(part.strength for part in scene.parts) else 0.0,
             settings.tv_weight,
             settings.structure_weight,
+            settings.range_weight,
         ),
         settings.content_layers,
         settings.style_layers,

@@ -10,7 +10,7 @@ import math
 import os
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +105,8 @@ class Trainer:
         self.inputs |= {n: p for n, p in self.scene.fingerprints.items() if n != "content"}
         if init is not None:
             self.inputs["init"] = residual.fingerprint(init)
+            shape = init.shape
+            self.course = replace(self.course, width=shape.width, blocks=shape.blocks)
         machine.use_threads(self.settings.threads)
         self.device = machine.choose_device(self.settings.device)
         self.dtype = machine.choose_dtype(self.settings.precision, self.device)
@@ -202,7 +204,9 @@ class Trainer:
         self._begin(Residual(shape, _under("network.", tensors)))
         for name, tensor in self.network.tensors.items():
             memory = _under(f"adam.{name}.", tensors)
-            self.optimizer.state[tensor] = {key: value.clone() for key, value in memory.items()}
+            self.optimizer.state[tensor] = {
+                key: value.to(self.device, copy=True) for key, value in memory.items()
+            }
 
     def square(self, number: int) -> Float[Tensor, "1 3 side side"]:
         """The square of that number in the run, from 0, whatever came before it."""
@@ -241,7 +245,10 @@ class Trainer:
             torch.autograd.backward(painted, gradient / batch)
             found.append(terms)
         mean = {name: torch.stack([t[name] for t in found]).mean() for name in found[0]}
-        if not math.isfinite(float(mean["total"])):
+        slopes = [t.grad for t in self.network.tensors.values() if t.grad is not None]
+        finite = bool(torch.stack([slope.isfinite().all() for slope in slopes]).all())
+        if not (finite and math.isfinite(float(mean["total"]))):
+            self.optimizer.zero_grad()
             raise DivergedError(
                 f"the loss is no number at step {self.taken + 1}: lower --learning-rate, which is "
                 f"{self.course.learning_rate:g}"

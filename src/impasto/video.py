@@ -99,9 +99,15 @@ class Film:
         if min(self.size) < images.MIN_SIDE:
             raise PictureError(f"{clip.name} is {self.size[0]}x{self.size[1]} px at size "
                                f"{settings.size}: use a larger --size")  # fmt: skip
+        even = clip.size[0] // 2 * 2, clip.size[1] // 2 * 2
+        self.read_size = clip.size if self.size == even else self.size
+        """The size that frames are read at: their own if they are only to lose an odd row."""
         self.clip, self.temporal, self.every = clip, temporal, every
         self.settings = changed(settings, size=max(self.size))
-        first = next(clip.frames(self._read_size()))
+        first = next(clip.frames(self.read_size), None)
+        if first is None:
+            raise PictureError(f"{clip.name} has no frame that can be read there: try without "
+                               "--start and --end")  # fmt: skip
         photo = self._cropped(first)
         self.scene = Scene(photo, style, self.settings, mask, style_mask, regions)
         run = run_of(self.scene)  # raises for what does not go together
@@ -190,7 +196,7 @@ class Film:
         shot, done = _Shot(self), len(facts)
         self.history = list(facts)
         machine.keep_large_buffers()
-        for frame in self.clip.frames(self._read_size(), done - len(finished)):
+        for frame in self.clip.frames(self.read_size, done - len(finished)):
             photo = self._cropped(frame)
             moved = shot.motion_to(photo.pixels)
             if frame.number < done:
@@ -209,12 +215,6 @@ class Film:
             seconds = self.clip.seconds(frame.pts)
             count = max(self.clip.count, frame.number + 1)
             yield frame, Painted(frame.number + 1, count, seconds, pixels, moved is None, error)
-
-    def _read_size(self) -> tuple[int, int]:
-        """The size that frames are read at: their own if they are only to lose an odd row."""
-        width, height = images.fit(self.clip.size, self.settings.size)
-        even = width // 2 * 2, height // 2 * 2
-        return self.clip.size if even == tuple(s // 2 * 2 for s in self.clip.size) else even
 
     def _cropped(self, frame: Frame) -> Picture:
         """A frame with even sides."""

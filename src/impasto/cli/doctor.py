@@ -34,7 +34,7 @@ def doctor() -> None:
     for name in weights.CATALOGUE:
         print(f"weights     {name}: {weights.verify(name)}")
     settings = settings_for("best")
-    print(f"best        about {_estimate(settings):.0f} s for a picture of 512x512 px", flush=True)
+    print(f"best        about {_estimate(settings):.0f} s of painting for 512x512 px", flush=True)
 
 
 def _describe(device: "torch.device") -> str:
@@ -54,6 +54,7 @@ def _estimate(settings: "Settings") -> float:
     import torch
 
     from impasto import paint, scales
+    from impasto.schedule import schedule_of
     from impasto.settings import changed
 
     photo = torch.rand(3, 512, 512, generator=torch.Generator().manual_seed(0))
@@ -61,6 +62,4 @@ def _estimate(settings: "Settings") -> float:
     moments = [time.perf_counter() for _ in paint.steps(photo, "great-wave", timed)]
     one_step = (moments[-1] - moments[0]) / (len(moments) - 1)
     sizes = scales.scale_sizes((512, 512), settings, 16)
-    counts = [settings.steps[min(i, len(settings.steps) - 1)] for i in range(len(sizes))]
-    whole = sum(w * h * n for (w, h), n in zip(sizes, counts, strict=True))
-    return float(one_step * whole / (512 * 512))
+    return float(one_step * schedule_of(sizes, settings, 1.0).work / (512 * 512))

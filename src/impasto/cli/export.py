@@ -35,6 +35,8 @@ def export(
     """
     from impasto.cli.outputs import check_place
 
+    if not network.name:
+        raise SettingError(f"{str(network)!r} is no network: name a .safetensors file")
     target = network.with_suffix(".onnx") if output is None else output
     if target.suffix != ".onnx":
         raise SettingError(f"the output is {target.name!r}: name it .onnx")

@@ -3,6 +3,7 @@
 import json as json_format
 import shutil
 import sys
+import tempfile
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -248,6 +249,8 @@ class _Run:
 
 def beside(source: Path, styles: Sequence[str], suffix: str) -> Path:
     """Where a result goes if nothing is said: beside its source, as SOURCE-STYLE."""
+    if not source.name:
+        raise PictureError(f"{str(source)!r} is no file: name a picture")
     stems = "-".join(Path(style).stem for style in styles[:LONGEST_NAME])
     return source.with_name(f"{source.stem}-{stems}{suffix}")
 
@@ -275,6 +278,15 @@ def _target(asked: Outputs, default: Path | None, inputs: Sequence[str]) -> Path
 def check_place(path: Path, force: bool) -> None:
     """PictureError if a file cannot be written there."""
     _check_folder(path)
+    if path.is_dir():
+        raise PictureError(f"{path} is a folder: name a file in it")
+    try:
+        with tempfile.TemporaryFile(dir=path.absolute().parent):
+            pass
+    except OSError as error:
+        raise PictureError(
+            f"cannot write to the folder {path.absolute().parent} ({error.strerror}): name another"
+        ) from error
     if path.exists() and not force:
         raise PictureError(f"{path} exists: name another, or overwrite with --force")
 

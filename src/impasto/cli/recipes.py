@@ -3,20 +3,29 @@
 import json as json_format
 import sys
 from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from impasto.cli.options import Options, given
+from impasto.cli.options import given, options_of, shown
 from impasto.cli.outputs import Outputs
 from impasto.errors import PictureError
+from impasto.settings import Settings, as_text
 
 if TYPE_CHECKING:
     from impasto.scene import Region
 
 TEXTURE: dict[str, Any] = {"content_weight": 0.0, "start": "noise", "seamless": True}
 """What `impasto texture` changes of the usual settings."""
+
+TextureOptions: Any = options_of(
+    "TextureOptions",
+    fields(Settings),
+    lambda item: as_text(TEXTURE[item.name]) if item.name in TEXTURE else shown(item),
+)
+RerunOptions: Any = options_of("RerunOptions", fields(Settings), lambda _: "as then")
 
 
 def info(*pictures: Path, json: Annotated[bool, Parameter(negative="")] = False) -> None:
@@ -30,7 +39,7 @@ def info(*pictures: Path, json: Annotated[bool, Parameter(negative="")] = False)
         Print the whole recipe as one JSON object for each picture.
     """
     from impasto import clips, images
-    from impasto.settings import Settings, settings_for
+    from impasto.settings import settings_for
 
     for picture in pictures:
         film = picture.suffix.lower() in clips.CONTAINERS
@@ -71,7 +80,7 @@ def rerun(
     content: Path | None = None,
     style: Annotated[tuple[str, ...], Parameter(negative="", show_default=False)] = (),
     outputs: Annotated[Outputs, Parameter(name="*")] = Outputs(),  # noqa: B008 - frozen
-    options: Annotated[Options, Parameter(name="*")] = None,
+    options: Annotated[RerunOptions, Parameter(name="*")] = None,
 ) -> int:
     """Paint a picture again from the recipe it carries: the same, larger, or with changes.
 
@@ -91,10 +100,9 @@ def rerun(
     from impasto.cli import outputs as output
     from impasto.paint import run_of
     from impasto.scene import Scene
-    from impasto.settings import settings_for
 
     recipe = images.recipe_of(picture)
-    settings = settings_for(**(dict(recipe["settings"]) | _asked(options)))
+    settings = _again(recipe["settings"], _asked(options))
     sources = recipe["sources"]
     photo = paintings.picture(content or _found(sources["content"], picture, "photo", "--content"))
     regions = [_region(region, picture) for region in sources["regions"]]
@@ -115,7 +123,7 @@ def rerun(
 def texture(
     *styles: str,
     outputs: Annotated[Outputs, Parameter(name="*")] = Outputs(),  # noqa: B008 - frozen
-    options: Annotated[Options, Parameter(name="*")] = None,
+    options: Annotated[TextureOptions, Parameter(name="*")] = None,
 ) -> int:
     """Paint a seamless texture of a painting's brushwork: style alone, from noise.
 
@@ -149,6 +157,18 @@ def texture(
 def _asked(options: Any) -> dict[str, Any]:
     """The options that were given."""
     return {name: value for name, value in given(options).items() if value is not None}
+
+
+def _again(recorded: Mapping[str, Any], asked: Mapping[str, Any]) -> Settings:
+    """The settings of then with what is asked now. A preset that is asked for speaks for all that
+    was not changed from the preset of then."""
+    from impasto.settings import settings_for
+
+    kept = dict(recorded)
+    if "preset" in asked and recorded.get("preset") in _presets():
+        usual = settings_for(recorded["preset"]).as_dict()
+        kept = {name: value for name, value in recorded.items() if value != usual.get(name)}
+    return settings_for(**(kept | dict(asked)))
 
 
 def _presets() -> tuple[str, ...]:

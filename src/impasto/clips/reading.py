@@ -4,7 +4,7 @@ import json
 import math
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -25,6 +25,7 @@ RGB, BT709, BT601 = 0, 1, 6  # matrices of ITU-T H.273
 HIGH_DEFINITION = 720  # px; below that height video of no stated matrix is BT.601, by custom
 WITH_ALPHA = {"vp8": "libvpx", "vp9": "libvpx-vp9"}  # decoders that read it; the usual ones do not
 SCALING = 4 | 8192 | 262144  # bicubic, chroma at full width, exact rounding: else greys turn purple
+MICROSECONDS = 1_000_000  # a second, in FFmpeg's own time base
 NO_VIDEOS = ("image2", "tty")  # of FFmpeg's formats: pictures, and text as a terminal shows it
 
 
@@ -72,9 +73,13 @@ class Clip:
             self.rate: Fraction | None = stream.average_rate or stream.guessed_rate
             self.metadata = dict(container.metadata)
             self.sounds = [s.codec_context.name for s in _others(container)]
-            self.offset = round(Fraction(start) / self.time_base)
+            self.zero = max(Fraction(0), Fraction(container.start_time or 0, MICROSECONDS))
+            """When the file says that it begins, seconds: broadcasts begin at any time."""
+            self.offset = round((Fraction(start) + self.zero) / self.time_base)
             """The part's start, in the time base."""
-            self.limit = math.inf if end is None else round(Fraction(end) / self.time_base)
+            self.limit = math.inf
+            if end is not None and end < math.inf:
+                self.limit = round((Fraction(end) + self.zero) / self.time_base)
             self.count = self._counted(container, stream)
             """How many frames there are, by the file's packets."""
         self._look()
@@ -94,13 +99,16 @@ class Clip:
         PictureError where the file turns out to be damaged.
         """
         number, last = 0, -1
+        now: int | None = None
         with self._opened() as (container, stream):
             for frame in self._decoded(container, stream):
-                if frame.pts is None:  # a raw stream has no times
-                    frame.pts = last + self._usual()
-                pts = frame.pts - self.offset
-                if not self._contains(frame.pts):
+                told = frame.dts if frame.pts is None else frame.pts
+                if told is None:  # a raw stream has no times
+                    told = 0 if now is None else now + self._usual()
+                now = told
+                if not self._contains(now):
                     continue
+                pts = now - self.offset
                 pts = max(pts, last + 1) if number else pts  # broken files repeat times
                 last = pts
                 if number >= first:
@@ -115,8 +123,8 @@ class Clip:
             for packet in container.demux(streams) if streams else ():
                 if packet.pts is None or packet.dts is None:
                     continue
-                offset = round(Fraction(self.start) / packet.time_base)
-                seconds = packet.pts * packet.time_base
+                offset = round((Fraction(self.start) + self.zero) / packet.time_base)
+                seconds = packet.pts * packet.time_base - self.zero
                 if self.start and seconds < self.start:
                     continue
                 if self.end is None or seconds < self.end:
@@ -175,9 +183,11 @@ class Clip:
                     found += packet.pts is None or self._contains(packet.pts)
         except av.FFmpegError as error:
             raise self._damaged(error, held) from None
-        if held and held < stream.frames:
+        # An edit list may hide frames that the header counts: the index knows.
+        promised = min(stream.frames, len(stream.index_entries))
+        if held and held < promised:
             raise PictureError(
-                f"{self.path} is cut short, {held} of its {stream.frames} frames are there: "
+                f"{self.path} is cut short, {held} of its {promised} frames are there: "
                 "download it again"
             )
         if not held:
@@ -227,7 +237,8 @@ class Clip:
             decoder = av.CodecContext.create(WITH_ALPHA[decoder.name], "r")
             decoder.extradata = stream.codec_context.extradata
         if self.start:
-            container.seek(self.offset, stream=stream)
+            with suppress(av.FFmpegError):  # what cannot be sought is read from its beginning
+                container.seek(self.offset, stream=stream)
         try:
             for packet in container.demux(stream):
                 for frame in decoder.decode(packet if packet.size else None):

@@ -58,6 +58,8 @@ class Unfinished:
             with np.load(path) as held:
                 pts, duration = (int(value) for value in held["times"])
                 self._take(held["pixels"], pts, duration, json.loads(str(held["facts"])))
+            if self.done % SEGMENT == 0:  # stopped while it was being closed
+                self._close()
 
     @property
     def done(self) -> int:

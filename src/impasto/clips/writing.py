@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,7 @@ CODED = {  # without B-frames: times grow from packet to packet, and segments jo
     "libx264": {"preset": "medium", "bf": "0"},
     "libvpx-vp9": {"b": "0", "deadline": "good", "cpu-used": "4", "row-mt": "1"},
 }
+TRIAL = 64  # packets of sound and subtitles
 WORST = {"libx264": 51, "libvpx-vp9": 63}  # the coarsest quantiser
 GLOBAL_HEADER = 1 << 22  # AV_CODEC_FLAG_GLOBAL_HEADER: what containers keep once, not each second
 PRIVATE = ("location", "com.apple.quicktime.location.iso6709")  # of the clip's notes
@@ -123,8 +125,14 @@ def check_output(path: Path, clip: Clip, format: Format, sound: bool) -> None:
     folder = path.absolute().parent
     if not folder.is_dir():
         raise PictureError(f"there is no folder {folder}: make it first")
-    with tempfile.TemporaryDirectory() as trial:
-        _write(Path(trial) / f"trial{path.suffix}", (), clip, format, sound, {}, path)
+    try:
+        with tempfile.TemporaryDirectory() as trial:
+            _write(Path(trial) / f"trial{path.suffix}", (), clip, format, sound, {}, path, TRIAL)
+    except (OSError, library().FFmpegError) as error:
+        raise PictureError(
+            f"{path.suffix} cannot hold what {clip.name} has beside its pictures "
+            f"({error.strerror or error}): name an .mkv, or leave it out with --no-sound"
+        ) from error
 
 
 def join(
@@ -175,8 +183,9 @@ def _write(
     sound: bool,
     recipe: dict[str, Any],
     target: Path,
+    most: int | None = None,
 ) -> None:
-    """Write the file; without packets, as much of it as shows that it can be."""
+    """Write the file; or no more than so many packets of sound and subtitles, as a trial."""
     av = library()
     with av.open(str(path), "w", format=format.container) as container:
         notes = {k: v for k, v in clip.metadata.items() if k.lower() not in PRIVATE}
@@ -187,13 +196,15 @@ def _write(
         try:
             streams = clip.streams_into(container) if sound else {}
             container.start_encoding()
-        except ValueError as error:  # as PyAV calls what its arguments are to blame for
+        except (ValueError, av.FFmpegError) as error:
             raise PictureError(
                 f"{target.suffix} cannot hold the sound or subtitles of {clip.name} "
                 f"({', '.join(clip.sounds)}): name an .mkv, or leave them out with --no-sound"
             ) from error
         for packet in heapq.merge(
-            _pictures(packets, stream, format), _sounds(clip, streams), key=_seconds
+            _pictures(packets, stream, format),
+            islice(_sounds(clip, streams), most),
+            key=_seconds,
         ):
             container.mux_one(packet)
 
