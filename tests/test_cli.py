@@ -203,7 +203,7 @@ def test_doctor(impasto: Run) -> None:
     assert status == 0
     for word in ("impasto", "torch", "device", "threads", "bfloat16", "vgg19: ok"):
         assert word in out
-    assert re.search(r"about \d+ s for a picture of 512x512", out)
+    assert re.search(r"about \d+ s of painting for 512x512", out)
 
 
 def test_help_shows_every_setting_with_its_default(impasto: Run) -> None:

@@ -170,9 +170,16 @@ def test_transparent_webm(tmp_path: Path) -> None:
 
 
 def test_a_file_that_begins_late_is_read_from_its_own_beginning(tmp_path: Path) -> None:
-    source = made(tmp_path / "in.ts", sound="aac")  # MPEG-TS begins at 1.4 s
+    source = tmp_path / "in.ts"
+    known, late = made(tmp_path / "in.mp4", sound="aac"), {"output_ts_offset": "5"}
+    with av.open(str(known)) as begun, av.open(str(source), "w", options=late) as container:
+        streams = {s.index: container.add_stream_from_template(s) for s in begun.streams}
+        for packet in begun.demux():
+            if packet.dts is not None:
+                packet.stream = streams[packet.stream_index]
+                container.mux(packet)
     with av.open(str(source)) as container:
-        assert container.start_time > 1_000_000
+        assert container.start_time > 4_000_000
     whole, part = Clip(source), Clip(source, 0.08, 0.2)
     assert [whole.seconds(frame.pts) for frame in whole.frames()] == pytest.approx(
         [0.04 * n for n in range(6)], abs=0.03

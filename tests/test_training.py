@@ -119,7 +119,7 @@ def test_the_network_learns(folder: Path) -> None:
     before, updates = loss(), list(trainer.train())
     assert loss() < before * 4 / 5
     assert [update.step for update in updates] == list(range(1, 61))
-    assert set(updates[0].losses) == {"content", "style", "total"}
+    assert set(updates[0].losses) == {"content", "style", "range", "total"}
     recipe = updates[-1].network.recipe
     assert (recipe["style"], recipe["steps_taken"]) == (["great-wave"], 60)
 

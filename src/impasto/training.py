@@ -270,7 +270,7 @@ class Trainer:
         settings = self.settings
         weights = Weights(
             settings.content_weight * self.part.hold, settings.style_weight, settings.tv_weight,
-            settings.structure_weight,
+            settings.structure_weight, settings.range_weight,
         )  # fmt: skip
         objective = Objective(
             self.vgg, photo, [self.target], weights, settings.content_layers,

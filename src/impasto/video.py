@@ -271,6 +271,9 @@ class _Shot:
         if moved is not None:
             amount = 1.0 if sketched else film.temporal
             pixels = consistency.blended(self.past[-1], photo.pixels, pixels, moved, amount)
+            where = scene.painted(film.size)
+            if where is not None:  # what was carried along may lie where nothing is painted
+                pixels = torch.where(where > 0, pixels, photo.pixels)
         return pixels.clamp(0, 1)
 
     def _is_between(self, moved: Motion, number: int) -> bool:

@@ -25,6 +25,7 @@ RGB, BT709, BT601 = 0, 1, 6  # matrices of ITU-T H.273
 HIGH_DEFINITION = 720  # px; below that height video of no stated matrix is BT.601, by custom
 WITH_ALPHA = {"vp8": "libvpx", "vp9": "libvpx-vp9"}  # decoders that read it; the usual ones do not
 SCALING = 4 | 8192 | 262144  # bicubic, chroma at full width, exact rounding: else greys turn purple
+EARLIER = 2  # seconds before a part that reading begins
 MICROSECONDS = 1_000_000  # a second, in FFmpeg's own time base
 NO_VIDEOS = ("image2", "tty")  # of FFmpeg's formats: pictures, and text as a terminal shows it
 
@@ -238,7 +239,8 @@ class Clip:
             decoder.extradata = stream.codec_context.extradata
         if self.start:
             with suppress(av.FFmpegError):  # what cannot be sought is read from its beginning
-                container.seek(self.offset, stream=stream)
+                early = self.offset - round(EARLIER / self.time_base)  # MPEG-TS is found inexactly
+                container.seek(early, stream=stream)
         try:
             for packet in container.demux(stream):
                 for frame in decoder.decode(packet if packet.size else None):

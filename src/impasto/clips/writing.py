@@ -197,6 +197,8 @@ def _write(
             streams = clip.streams_into(container) if sound else {}
             container.start_encoding()
         except (ValueError, av.FFmpegError) as error:
+            if isinstance(error, OSError):  # the disk's word, not the format's
+                raise
             raise PictureError(
                 f"{target.suffix} cannot hold the sound or subtitles of {clip.name} "
                 f"({', '.join(clip.sounds)}): name an .mkv, or leave them out with --no-sound"
