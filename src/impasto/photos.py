@@ -26,8 +26,14 @@ class Photos:
         self.folder, self.side = Path(folder), side
         if not self.folder.is_dir():
             raise PictureError(f"there is no folder {folder}: name one with photos in it")
-        found = (path for path in self.folder.rglob("*") if path.suffix.lower() in SUFFIXES)
-        self.files = sorted(path for path in found if path.is_file())
+        found = (
+            Path(root, name)
+            for root, _, names in os.walk(self.folder, followlinks=True)
+            for name in names
+        )
+        self.files = sorted(
+            path for path in found if path.suffix.lower() in SUFFIXES and path.is_file()
+        )
         if not self.files:
             raise PictureError(f"there are no photos under {folder}: name a folder that has some")
         self.notes: list[str] = []
