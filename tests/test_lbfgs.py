@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from impasto.lbfgs import FIRST_STEP, Lbfgs
+from impasto import lbfgs
+from impasto.lbfgs import FIRST_STEP, LONGEST, Lbfgs
 
 MATRIX = torch.diag(torch.linspace(1, 50, 30)).double()
 MATRIX[0, 1] = MATRIX[1, 0] = 0.5
@@ -61,4 +62,55 @@ def test_memory_is_bounded_by_the_history() -> None:
         x.grad = gradient_at(x)
         optimizer.step()
     assert sorted(optimizer.slots) == [0, 1, 2, 3]
-    assert optimizer.vectors.shape == (8, 30)
+    assert optimizer.vectors.shape == (1, 8, 30)
+
+
+def test_squares_with_losses_of_their_own_are_minimised_apart(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # four squares of 8 px, of which the last have 3 px beyond the border
+    monkeypatch.setattr(lbfgs, "LONGEST", 1e9)
+    curvature = torch.ones(1, 1, 16, 13, dtype=torch.float64)
+    curvature[..., 8:, :] = 1.5
+    curvature *= torch.linspace(1, 2, 13, dtype=torch.float64)
+    whole = torch.zeros(1, 1, 16, 13, dtype=torch.float64)
+    together = Lbfgs(whole, 1.0, 3, block=8)
+    corners = [(r, c) for r in (slice(0, 8), slice(8, 16)) for c in (slice(0, 8), slice(8, 13))]
+    parts = [whole[0, 0, r, c].clone() for r, c in corners]
+    alone = [Lbfgs(part, 1.0, 3) for part in parts]
+    for step in range(6):
+        whole.grad = curvature * (whole - 1)
+        together.step()
+        for (r, c), part, optimizer in zip(corners, parts, alone, strict=True):
+            part.grad = curvature[0, 0, r, c] * (part - 1)
+            optimizer.step()
+            if step == 0:  # the first step goes down the gradient of the whole
+                part.copy_(whole[0, 0, r, c])
+                optimizer.change = part.flatten()[None].clone()
+            torch.testing.assert_close(whole[0, 0, r, c], part)
+
+
+def test_no_square_takes_a_step_much_longer_than_the_others() -> None:
+    torch.manual_seed(0)
+    x = torch.zeros(1, 3, 32, 32)
+    optimizer = Lbfgs(x, 1.0, 5, block=8)
+    curvature = torch.rand_like(x) + 0.5
+    curvature[..., :8, :8] = 1e-3  # nearly flat: its own step would be a thousand times as long
+    slope = torch.ones_like(x)
+    for _ in range(4):
+        before, x.grad = x.clone(), slope + curvature * x
+        optimizer.step()
+    lengths = torch.stack([p.norm() for q in (x - before).split(8, 2) for p in q.split(8, 3)])
+    assert float(lengths[0]) == pytest.approx(LONGEST * float(lengths.median()), rel=1e-4)
+    assert lengths[1:].max() < lengths[0]
+
+
+def test_squares_without_a_gradient_stay() -> None:
+    x = torch.zeros(1, 3, 24, 24)
+    optimizer = Lbfgs(x, 1.0, 5, block=8)
+    for _ in range(4):
+        x.grad = torch.zeros_like(x)
+        x.grad[..., :8, :8] = x[..., :8, :8] - 1  # a ninth of the picture
+        optimizer.step()
+    assert x[..., :8, :8].sub(1).abs().max() < 1e-3
+    assert x.count_nonzero() == 3 * 8 * 8

@@ -359,8 +359,8 @@ def test_tiles_paint_the_same_picture(result: impasto.Result, photo: Path) -> No
     tiled = painted(photo, size=192, steps=(3, 2), tile=96).picture.pixels
     whole = painted(photo, size=192, steps=(3, 2)).picture.pixels
     apart = (tiled - whole).abs()
-    assert apart.mean() < 2e-5
-    assert apart.max() < 5e-3  # L-BFGS magnifies what single roundings change
+    assert apart.mean() < 2e-4  # L-BFGS magnifies what single roundings change, and may take
+    assert apart.max() < 2e-2  # a pair for curved in a square where the other run does not
 
 
 def test_running_out_of_memory_goes_on_in_tiles(

@@ -1,58 +1,77 @@
-"""L-BFGS whose cost is two passes over its memory, whatever the history.
+"""L-BFGS that learns each square of the picture's curvature by itself.
 
 Liu and Nocedal 1989, in the vector-free form of Chen, Wang and Zhou 2014 (algorithm 3): the
 direction is a combination of the remembered pairs (s, y) and the gradient, and its coefficients
 follow from the inner products of these vectors alone. Three products of the memory with a vector
 add the new inner products, one pass makes the direction; the usual two loops run on numbers.
+
+The departure: all that happens in every square of the picture apart, as in the partitioned
+quasi-Newton methods of Griewank and Toint 1982. The losses are sums over positions, each of which
+sees a part of the picture, so one evaluation tells something of every square's curvature, where a
+single pair for all of them tells it once. What squares share, the moments, is in each pair anyhow:
+they all moved together. With one square for the whole picture it is the textbook's L-BFGS.
 """
 
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
+from torch.nn import functional as F
 
 FIRST_STEP = 0.02  # root mean square change of the first step, in units of full brightness:
 # what Adam, too, moves at first; a tenth of it is lost in the rounding of bfloat16
 CARRIED_STEP = 0.005  # the same where a coarser scale has done its part: more often leads uphill
-CURVATURE = 1e-4  # a pair enters the memory if s.y > CURVATURE |s| |y|: less is rounding noise
+CURVATURE = 1e-4  # a pair counts if s.y > CURVATURE |s| |y|: less is rounding noise
+SQUARE_CURVATURE = 0.05  # the same in one square of several, which others disturb
+LONGEST = 3.0  # times the usual (median) step: no square takes a longer one
 BACK = 0.25  # of a step that led uphill, where what it taught does not make it shorter
-BLOCK_VALUES = 2**20  # of the direction that are made at a time, to stay in the processor's cache
 
 
 class Lbfgs(torch.optim.Optimizer):
     """Limited-memory BFGS with full steps and no line search: one evaluation a step.
 
-    The first step goes down the gradient by `first_step` (torch.optim.LBFGS scales it by the
-    gradient's sum, and refuses pairs with s.y < 1e-10: both depend on the scale of the loss).
+    `block` is the side of the squares in px, for pixels of shape 1 c h w; 0 for one memory of the
+    whole. The first step goes down the gradient by `first_step` (torch.optim.LBFGS scales it by
+    the gradient's sum, and refuses pairs with s.y < 1e-10: both depend on the scale of the loss).
     """
 
     def __init__(
-        self, pixels: Tensor, lr: float = 1.0, history: int = 20, first_step: float = FIRST_STEP
+        self,
+        pixels: Tensor,
+        lr: float = 1.0,
+        history: int = 20,
+        first_step: float = FIRST_STEP,
+        block: int = 0,
     ) -> None:
         super().__init__([pixels], {"lr": lr})
         self.pixels, self.history, self.first_step = pixels, history, first_step
-        n = pixels.numel()
-        self.vectors = pixels.new_zeros(2 * history, n)  # s of slot i in row 2i, y in row 2i + 1
-        self.products = torch.zeros(2 * history, 2 * history, dtype=torch.float64)
+        self.side = block if pixels.dim() == 4 else 0
+        squares, values = self._split(pixels).shape
+        self.curvature = CURVATURE if squares == 1 else SQUARE_CURVATURE
+        # s of slot i in row 2i, y in row 2i + 1, each square's by itself
+        self.vectors = pixels.new_zeros(squares, 2 * history, values)
+        numbers = "cpu" if pixels.device.type == "mps" else pixels.device  # MPS has no float64
+        self.products = torch.zeros(
+            squares, 2 * history, 2 * history, dtype=torch.float64, device=numbers
+        )
         self.slots: list[int] = []  # filled slots, the oldest pair first
-        self.gradient: Tensor | None = None  # of the step before, flat
-        self.change: Tensor | None = None  # of the step before, flat
+        self.gradient: Tensor | None = None  # of the step before, in squares
+        self.change: Tensor | None = None  # of the step before, in squares
 
     @torch.no_grad()
     def step(self, closure: object = None) -> None:  # type: ignore[override]  # noqa: ARG002
         """Move the pixels, whose `grad` is set, by one step."""
         assert self.pixels.grad is not None
-        gradient = self.pixels.grad.flatten()
+        gradient = self._split(self.pixels.grad)
         rate: float = self.param_groups[0]["lr"]
         if self.gradient is None or self.change is None:
-            size = gradient.square().mean().sqrt().clamp_min(1e-30)
-            self.change = gradient * (-self.first_step * rate / size)
+            self.change = self._first(gradient).mul_(rate)
         else:
             along = self._remember(self.change, gradient - self.gradient, gradient)
             self.change = self._direction(gradient, along).mul_(rate)
         self.gradient = gradient  # the caller makes a new one for every step
-        self.pixels.add_(self.change.view_as(self.pixels))
+        self.pixels.add_(self._joined(self.change))
 
     @torch.no_grad()
     def retreat(self) -> None:
@@ -65,13 +84,12 @@ class Lbfgs(torch.optim.Optimizer):
         assert self.gradient is not None
         assert self.change is not None
         change, before = self.change, self.gradient
-        self._remember(change, self.pixels.grad.flatten() - before, before)
-        along = (self.vectors[: 2 * len(self.slots)] @ before).cpu().double()
-        self.pixels.sub_(change.view_as(self.pixels))
+        along = self._remember(change, self._split(self.pixels.grad) - before, before)
+        self.pixels.sub_(self._joined(change))
         rate: float = self.param_groups[0]["lr"]
         learned = self._direction(before, along).mul_(rate)
         self.change = learned if learned.norm() < change.norm() else change.mul(BACK)
-        self.pixels.add_(self.change.view_as(self.pixels))
+        self.pixels.add_(self._joined(self.change))
 
     def memory(self) -> dict[str, Any]:
         """All that `remember` needs to go on: the filled rows, their products, the last step."""
@@ -79,7 +97,7 @@ class Lbfgs(torch.optim.Optimizer):
         if self.gradient is not None and self.change is not None:
             found |= {"gradient": self.gradient, "change": self.change}
         if self.slots:
-            found["vectors"] = self.vectors[: 2 * len(self.slots)]
+            found["vectors"] = self.vectors[:, : 2 * len(self.slots)].contiguous()
         return found
 
     def remember(self, memory: dict[str, Any]) -> None:
@@ -91,60 +109,106 @@ class Lbfgs(torch.optim.Optimizer):
             self.gradient = memory["gradient"].to(self.vectors, copy=True)
             self.change = memory["change"].to(self.vectors, copy=True)
         if self.slots:
-            self.vectors[: 2 * len(self.slots)] = memory["vectors"].to(self.vectors)
+            self.vectors[:, : 2 * len(self.slots)] = memory["vectors"].to(self.vectors)
 
-    def _remember(self, s: Tensor, y: Tensor, gradient: Tensor) -> Float[Tensor, "m"]:
+    def _first(self, gradient: Float[Tensor, "b n"]) -> Float[Tensor, "b n"]:
+        """Down the gradient: what is known without a memory."""
+        size = gradient.square().sum().div(self.pixels.numel()).sqrt().clamp_min(1e-30)
+        return gradient * (-self.first_step / size)
+
+    def _remember(
+        self, s: Float[Tensor, "b n"], y: Float[Tensor, "b n"], gradient: Float[Tensor, "b n"]
+    ) -> Float[Tensor, "b m"]:
         """Take in a pair, if its curvature is positive; the gradient's product with every row."""
-        rows = self.vectors[: 2 * len(self.slots)]
-        own = torch.stack([s @ s, s @ y, y @ y, s @ gradient, y @ gradient])
-        found = torch.cat([own, rows @ s, rows @ y, rows @ gradient]).cpu().double()
-        (ss, sy, yy, sg, yg), products = found[:5], found[5:].view(3, -1)
-        if sy <= CURVATURE * (ss * yy).sqrt():
-            return products[2]
-        full = len(self.slots) == self.history
-        slot = self.slots.pop(0) if full else len(self.slots)
-        self.slots.append(slot)
-        first, second, m = 2 * slot, 2 * slot + 1, 2 * len(self.slots)
-        self.vectors[first], self.vectors[second] = s, y
-        along = torch.zeros(m, dtype=torch.float64)
-        along[: products.shape[1]] = products[2]
-        along[first], along[second] = sg, yg
-        for row, column in zip((first, second), products, strict=False):
-            self.products[row, : len(column)] = self.products[: len(column), row] = column
-        pair = torch.stack([ss, sy, sy, yy]).view(2, 2)
-        self.products[first : second + 1, first : second + 1] = pair
-        return along
+        if bool(self._curved(_dot(s, s), _dot(s, y), _dot(y, y)).any()):
+            full = len(self.slots) == self.history
+            slot = self.slots.pop(0) if full else len(self.slots)
+            self.slots.append(slot)
+            for row, vector in ((2 * slot, s), (2 * slot + 1, y)):
+                self.vectors[:, row] = vector
+                products = self._along(vector)
+                self.products[:, row, : products.shape[1]] = products
+                self.products[:, : products.shape[1], row] = products
+            # the first product was taken before y stood in its row
+            self.products[:, 2 * slot, 2 * slot + 1] = self.products[:, 2 * slot + 1, 2 * slot]
+        return self._along(gradient)
 
-    def _direction(self, gradient: Tensor, along: Float[Tensor, "m"]) -> Float[Tensor, "n"]:
-        """-H g by the two-loop recursion, on coefficients of the rows and of the gradient."""
+    def _along(self, vector: Float[Tensor, "b n"]) -> Float[Tensor, "b m"]:
+        """The products of a vector with the filled rows, in every square."""
+        rows = self.vectors[:, : 2 * len(self.slots)]
+        return torch.bmm(rows, vector[:, :, None])[:, :, 0].to(self.products)
+
+    def _curved(self, ss: Tensor, sy: Tensor, yy: Tensor) -> Bool[Tensor, "..."]:
+        """In which squares a pair has positive curvature, beyond noise."""
+        return sy > self.curvature * (ss * yy).sqrt()
+
+    def _direction(
+        self, gradient: Float[Tensor, "b n"], along: Float[Tensor, "b m"]
+    ) -> Float[Tensor, "b n"]:
+        """-H g in every square, none much longer than the others."""
         if not self.slots:
-            size = gradient.square().mean().sqrt().clamp_min(1e-30)
-            return gradient * (-self.first_step / size)
-        g = len(along)  # the index of the gradient's coefficient
-        table = torch.zeros(g + 1, g + 1, dtype=torch.float64)
-        table[:g, :g] = self.products[:g, :g]
-        table[:g, g] = along
-        q = torch.zeros(g + 1, dtype=torch.float64)
-        q[g] = 1.0
+            return self._first(gradient)
+        rows, own = self._coefficients(along)
+        made = gradient * -own.to(gradient)[:, None]
+        known = self.vectors[:, : rows.shape[1]]
+        made.unsqueeze(1).baddbmm_(-rows.to(gradient)[:, None], known)
+        lengths = made.norm(dim=1)
+        usual = lengths[lengths > 0].median() if bool((lengths > 0).any()) else lengths.max()
+        return made.mul_((LONGEST * usual / lengths.clamp_min(1e-30)).clamp_max(1)[:, None])
+
+    def _coefficients(self, along: Float[Tensor, "b m"]) -> tuple[Tensor, Float[Tensor, "b"]]:
+        """H g by the two-loop recursion, as coefficients of the rows and of the gradient.
+
+        Squares without a usable pair take the curvature of all the others.
+        """
+        m = 2 * len(self.slots)
+        table = self.products[:, :m, :m]
+        diagonal = table.diagonal(dim1=1, dim2=2)
+        ss, yy = diagonal[:, 0::2], diagonal[:, 1::2]
+        sy = table[:, 0::2, 1::2].diagonal(dim1=1, dim2=2)
+        curved = self._curved(ss, sy, yy)
+        inverse = torch.where(curved, 1 / torch.where(curved, sy, 1), 0)
+        newest = self.slots[-1]
+        scale = (sy * curved)[:, newest].sum() / (yy * curved)[:, newest].sum().clamp_min(1e-300)
+        scale = scale.expand(len(table)).clone()
+        for i in self.slots:
+            scale = torch.where(curved[:, i], sy[:, i] * (1 / yy[:, i]), scale)
+        rows, own = torch.zeros_like(along), torch.ones_like(scale)
         alphas = {}
         for i in reversed(self.slots):
-            s, y = 2 * i, 2 * i + 1
-            alphas[i] = (table[s] @ q) / table[s, y]
-            q[y] -= alphas[i]
-        s, y = 2 * self.slots[-1], 2 * self.slots[-1] + 1
-        q *= table[s, y] / table[y, y]
+            s = 2 * i
+            alphas[i] = inverse[:, i] * (_dot(table[:, s], rows) + along[:, s] * own)
+            rows[:, s + 1] -= alphas[i]
+        rows, own = rows * scale[:, None], own * scale
         for i in self.slots:
-            s, y = 2 * i, 2 * i + 1
-            beta = (table[y] @ q) / table[s, y]
-            q[s] += alphas[i] - beta
-        return self._combined(gradient, [-weight for weight in q.tolist()])
+            y = 2 * i + 1
+            beta = inverse[:, i] * (_dot(table[:, y], rows) + along[:, y] * own)
+            rows[:, y - 1] += alphas[i] - beta
+        return rows, own
 
-    def _combined(self, gradient: Tensor, weights: list[float]) -> Float[Tensor, "n"]:
-        """The sum of the rows and, last, the gradient, each times its weight."""
-        made = gradient * weights[-1]
-        size = BLOCK_VALUES if made.device.type == "cpu" else made.numel()
-        for start in range(0, made.numel(), size):
-            block = slice(start, start + size)
-            for row, weight in zip(self.vectors, weights[:-1], strict=False):
-                made[block].add_(row[block], alpha=weight)
-        return made
+    def _split(self, picture: Tensor) -> Float[Tensor, "b n"]:
+        """A picture in squares: a row of values each; beyond the border they are 0."""
+        side = self.side
+        if not side:
+            return picture.reshape(1, -1)
+        _, c, h, w = picture.shape
+        rows, columns = -(-h // side), -(-w // side)
+        whole = F.pad(picture, (0, columns * side - w, 0, rows * side - h))
+        cut = whole.view(c, rows, side, columns, side).permute(1, 3, 0, 2, 4)
+        return cut.reshape(rows * columns, c * side * side)
+
+    def _joined(self, squares: Float[Tensor, "b n"]) -> Tensor:
+        """The reverse of `_split`."""
+        side = self.side
+        if not side:
+            return squares.view(self.pixels.shape)
+        _, c, h, w = self.pixels.shape
+        rows, columns = -(-h // side), -(-w // side)
+        laid = squares.view(rows, columns, c, side, side).permute(2, 0, 3, 1, 4)
+        return laid.reshape(1, c, rows * side, columns * side)[..., :h, :w]
+
+
+def _dot(one: Float[Tensor, "b n"], other: Float[Tensor, "b n"]) -> Float[Tensor, "b"]:
+    """The inner product in every square."""
+    products: Tensor = torch.linalg.vecdot(one, other)
+    return products

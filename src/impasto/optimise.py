@@ -141,7 +141,9 @@ class Minimiser:
         pixels, rate = [self.pixels], self._rate()
         match self.settings.optimizer:
             case "lbfgs":
-                return Lbfgs(self.pixels, rate, self.settings.history, self.first_step)
+                return Lbfgs(
+                    self.pixels, rate, self.settings.history, self.first_step, self.settings.block
+                )
             case "adam":
                 # fused: in one pass over the pixels, with no picture on the way
                 fused = self.pixels.device.type in ("cpu", "cuda")

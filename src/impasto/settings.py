@@ -202,6 +202,12 @@ class Settings:
     history: int = setting(
         20, "How many past steps L-BFGS remembers.", at_least=1, at_most=200, group="Optimisation"
     )
+    block: int = setting(
+        32,
+        "Side of the squares of the picture, px, each of which L-BFGS measures and moves by "
+        "itself; 0 for one memory of the whole picture, as in textbooks.",
+        at_least=0, group="Optimisation",
+    )  # fmt: skip
     steps: Counts = setting(
         (40, 40, 24),
         "Steps at each scale, the smallest first; the last number holds for all larger scales.",
@@ -261,6 +267,8 @@ class Settings:
             turn_of(turn)
         if 0 < self.tile < 32:
             raise SettingError(f"tile is {self.tile}: it must be 0 or at least 32")
+        if 0 < self.block < 8:
+            raise SettingError(f"block is {self.block}: it must be 0 or at least 8")
         if self.content_weight == 0 and self.style_weight == 0:
             raise SettingError("content_weight and style_weight are both 0: give one a weight")
 
@@ -287,6 +295,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "start": "content",
         "coarsest": 0,
         "history": 100,
+        "block": 0,
     },
 }
 """What each preset changes of the defaults above."""
