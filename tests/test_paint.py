@@ -272,7 +272,7 @@ def test_the_painting_is_never_enlarged(photo: Path, monkeypatch: pytest.MonkeyP
 
 def test_divergence_leaves_the_steps_before_it(photo: Path) -> None:
     taken: list[impasto.Step] = []
-    changes = SMALL | {"learning_rate": 1e5, "steps": 40, "range_weight": 0}
+    changes = SMALL | {"learning_rate": 1e9, "steps": 40, "range_weight": 0, "block": 0}
     stream = impasto.steps(photo, "great-wave", **changes)
     with pytest.raises(DivergedError):
         taken.extend(stream)

@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from impasto import losses, moments, tiles, vgg, weights
-from impasto.layers import Padding, pad
+from impasto.layers import Padding, constants, convolved, pad
 from impasto.measuring import features_of
 from impasto.moments import Moments
 from impasto.tiles import Box
@@ -120,10 +120,10 @@ class AdaIN:
                 weight = _phases(weight.float())
             elif name == LAST:
                 weight = _blocks(weight)
+            device = encoder.mean.device
             self.kernels[name] = (
-                weight.to(encoder.mean.device, self.dtype, memory_format=torch.channels_last),
-                bias.to(encoder.mean.device, self.dtype),
-            )
+                constants(weight.to(device), self.dtype), bias.to(device, self.dtype)
+            )  # fmt: skip
 
     @torch.no_grad()
     def encode(
@@ -171,7 +171,7 @@ class AdaIN:
             elif name == LAST:
                 x = _in_blocks(pad(x, self.padding), weight, bias)
             else:
-                x = F.relu_(F.conv2d(pad(x, self.padding), weight, bias))
+                x = F.relu_(convolved(pad(x, self.padding), weight, bias))
         return x
 
 

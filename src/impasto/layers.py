@@ -3,7 +3,8 @@
 PyTorch's own keep the padded input of every convolution (for a gradient of the weights that
 nobody asks for) and eight bytes for every window of a pooling. Here the weights are constants: a
 rectified convolution keeps its result, or nothing where a pooling follows, and a pooling keeps
-which of its values won. That is a quarter of the memory, in the same time.
+which of its values won. That is a quarter of the memory, in the same time. Wide convolutions on a
+CPU go Winograd's way (see `winograd`).
 
 Axes are b c h w, in channels_last; the gradients of all functions here can be taken once.
 """
@@ -16,24 +17,47 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+from impasto import winograd
+
 Padding = Literal["zero", "reflect", "replicate", "circular"]
 
 
 class Kernel(NamedTuple):
-    """The constants of a 3x3 convolution, in channels_last."""
+    """The constants of a 3x3 convolution: in channels_last, or in Winograd's form where it pays."""
 
-    weight: Float[Tensor, "d c 3 3"]
+    weight: Float[Tensor, "d c 3 3"] | Float[Tensor, "16 c d"]
     bias: Float[Tensor, "d"]
-    back: Float[Tensor, "c d 3 3"]
+    back: Float[Tensor, "c d 3 3"] | Float[Tensor, "16 d c"]
     """The weights turned by half a circle, channels swapped: a plain convolution with them takes a
     gradient back, with half the memory of PyTorch's own backward pass (oneDNN copies its map)."""
 
 
-def kernel(weight: Float[Tensor, "d c 3 3"], bias: Float[Tensor, "d"]) -> Kernel:
-    """A convolution's constants from its weights and bias."""
+def kernel(
+    weight: Float[Tensor, "d c 3 3"], bias: Float[Tensor, "d"], dtype: torch.dtype | None = None
+) -> Kernel:
+    """A convolution's constants from its weights and bias, for maps of a dtype (else theirs)."""
+    dtype = dtype or weight.dtype
     back = weight.flip(2, 3).transpose(0, 1)
-    weight, back = (w.contiguous(memory_format=torch.channels_last) for w in (weight, back))
-    return Kernel(weight, bias, back)
+    return Kernel(constants(weight, dtype), bias.to(dtype), constants(back, dtype))
+
+
+def constants(weight: Float[Tensor, "d c m m"], dtype: torch.dtype) -> Tensor:
+    """What `convolved` takes of the weights: themselves, or Winograd's form, 16 c d."""
+    if winograd.pays(weight, dtype):
+        return winograd.transformed(weight).to(dtype)
+    return weight.to(dtype, memory_format=torch.channels_last)
+
+
+def convolved(
+    x: Float[Tensor, "b c height width"],
+    weight: Tensor,
+    bias: Float[Tensor, "d"] | None,
+    zeros: int = 0,
+) -> Float[Tensor, "b d h w"]:
+    """The convolution of maps with so many zeros around them, with `constants`; no gradient."""
+    if weight.dim() == 4:
+        return F.conv2d(x, weight, bias, padding=zeros)
+    return winograd.convolution(F.pad(x, (zeros,) * 4) if zeros else x, weight, bias)
 
 
 def convolution(
@@ -76,7 +100,7 @@ class _Convolution(torch.autograd.Function):
     ) -> Tensor:
         if padding != "zero":
             x = pad(x, padding)
-        made = F.conv2d(x, kernel.weight, kernel.bias, padding=1 if padding == "zero" else 0)
+        made = convolved(x, kernel.weight, kernel.bias, 1 if padding == "zero" else 0)
         if rectify:
             made = F.relu_(made)
         ctx.padding, ctx.back = padding, kernel.back
@@ -91,7 +115,7 @@ class _Convolution(torch.autograd.Function):
         if ctx.masked:
             (made,) = ctx.saved_tensors
             gradient = torch.ops.aten.threshold_backward(gradient, made, 0)
-        below = F.conv2d(gradient, ctx.back, padding=1 if ctx.padding == "zero" else 2)
+        below = convolved(gradient, ctx.back, None, 1 if ctx.padding == "zero" else 2)
         return _folded(below, ctx.padding), None, None, None, None
 
 

@@ -109,7 +109,7 @@ class VGG:
         self.mean = tensors["mean"].to(device, torch.float32).view(1, 3, 1, 1)
         self.kernels = {
             name.removesuffix(".weight"): kernel(
-                value.to(device, dtype), tensors[name.replace("weight", "bias")].to(device, dtype)
+                value.to(device), tensors[name.replace("weight", "bias")].to(device), dtype
             )
             for name, value in tensors.items()
             if name.endswith(".weight")

@@ -1,0 +1,84 @@
+"""Winograd's way against the plain convolution, and by hand."""
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from impasto import layers, winograd
+
+
+def maps(c: int, h: int, w: int, b: int = 1) -> Tensor:
+    made = torch.randn(b, c, h, w, generator=torch.Generator().manual_seed(1))
+    return made.contiguous(memory_format=torch.channels_last)
+
+
+def weights(d: int, c: int) -> Tensor:
+    return torch.randn(d, c, 3, 3, generator=torch.Generator().manual_seed(2)) / (3 * c**0.5)
+
+
+def test_one_square_by_hand() -> None:
+    # one channel: d is 1 ... 16 row by row, g has a 1 above its middle and a 2 to the left of it
+    d = torch.arange(1.0, 17).view(1, 1, 4, 4)
+    g = torch.tensor([[0.0, 1, 0], [2, 0, 0], [0, 0, 0]]).view(1, 1, 3, 3)
+    # Y[0, 0] = d[0, 1] + 2 d[1, 0] = 2 + 10; one to the right adds 3, one down 12
+    expected = torch.tensor([[12.0, 15], [24, 27]]).view(1, 1, 2, 2)
+    found = winograd.convolution(d, winograd.transformed(g), torch.tensor([0.5]))
+    torch.testing.assert_close(found, expected + 0.5)
+
+
+@pytest.mark.parametrize("size", [(4, 4), (5, 8), (8, 7), (3, 3), (22, 34)])
+@pytest.mark.parametrize("batch", [1, 2])
+def test_it_is_the_convolution(
+    size: tuple[int, int], batch: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    columns = (size[1] + 1) // 2 - 1  # of squares: strips of three, the last of fewer
+    monkeypatch.setattr(winograd, "STRIP_VALUES", 16 * 16 * max(columns, 1) * 3)
+    x, weight, bias = maps(8, *size, b=batch), weights(16, 8), torch.randn(16)
+    found = winograd.convolution(x, winograd.transformed(weight), bias)
+    torch.testing.assert_close(found, F.conv2d(x, weight, bias))
+    assert found.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "worst"), [(torch.float32, 5e-7), (torch.bfloat16, 6e-3)], ids=str
+)
+def test_its_error_is_small(dtype: torch.dtype, worst: float) -> None:
+    x, weight = maps(256, 18, 18).relu().to(dtype), weights(256, 256)
+    exact = F.conv2d(x.double(), weight.double())
+    found = winograd.convolution(x, winograd.transformed(weight).to(dtype)).double()
+    assert (found - exact).norm() < worst * exact.norm()
+
+
+@pytest.mark.parametrize(
+    ("weight", "dtype", "expected"),
+    [
+        (torch.zeros(256, 128, 3, 3), torch.float32, True),
+        (torch.zeros(128, 256, 3, 3), torch.bfloat16, True),
+        (torch.zeros(128, 128, 3, 3), torch.float32, False),
+        (torch.zeros(512, 64, 3, 3), torch.float32, False),
+        (torch.zeros(256, 256, 2, 2), torch.float32, False),
+        (torch.zeros(256, 256, 3, 3), torch.float64, False),
+        (torch.zeros(256, 256, 3, 3, device="meta"), torch.float32, False),
+    ],
+)
+def test_where_it_pays(weight: Tensor, dtype: torch.dtype, expected: bool) -> None:
+    assert winograd.pays(weight, dtype) is expected
+
+
+@pytest.mark.parametrize("padding", ["zero", "reflect", "replicate", "circular"])
+@pytest.mark.parametrize("size", [(6, 8), (5, 7)])
+def test_wide_layers_take_it_and_have_the_same_gradient(
+    padding: layers.Padding, size: tuple[int, int]
+) -> None:
+    weight, bias = weights(256, 128), torch.randn(256)
+    kernel = layers.kernel(weight, bias)
+    assert kernel.weight.shape == (16, 128, 256)
+    assert kernel.back.shape == (16, 256, 128)
+    x = maps(128, *size).requires_grad_()
+    found = layers.convolution(x, kernel, padding)
+    expected = F.relu(F.conv2d(layers.pad(x, padding), weight, bias))
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+    slope = torch.randn(found.shape)
+    mine, its = (torch.autograd.grad((y * slope).sum(), x)[0] for y in (found, expected))
+    torch.testing.assert_close(mine, its, rtol=1e-4, atol=1e-4)
