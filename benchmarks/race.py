@@ -1,6 +1,7 @@
 """Seconds to the loss that a textbook implementation reaches after so many steps.
 
-    python -m benchmarks.race [--size 512] [--steps 300 1000] [--repeats 2] [--json FILE]
+    python -m benchmarks.race [--size 512] [--steps 300 1000] [--repeats 2]
+        [--photo astronaut] [--painting great-wave] [--json FILE]
 
 The textbook (benchmarks/textbook.py) and impasto minimise the same objective with the same
 weights from the same photo, which impasto first gives the painting's colours. In turn: at each of
@@ -26,7 +27,6 @@ from impasto.painter import Painter
 from impasto.scene import Scene
 from impasto.settings import Settings, changed, settings_for
 
-PHOTO, PAINTING = EXAMPLES / "astronaut.jpg", "great-wave"
 MOST_STEPS = 2000  # of impasto at the last scale
 
 
@@ -37,14 +37,17 @@ def main() -> None:
         "--steps", type=int, nargs="+", default=[300, 1000], help="of the textbook"
     )
     options.add_argument("--repeats", type=int, default=2, help="races to each loss at each stop")
+    options.add_argument("--photo", default="astronaut", help="of examples/")
+    options.add_argument("--painting", default="great-wave")
     given = options.parse_args()
     rows: list[dict[str, Any]] = []
     goals: dict[int, tuple[float, float]] = {}
-    for steps, loss, seconds in textbook(given.size, sorted(given.steps)):
+    pair = str(EXAMPLES / f"{given.photo}.jpg"), given.painting
+    for steps, loss, seconds in textbook(pair, given.size, sorted(given.steps)):
         goals[steps] = loss, seconds
         for _ in range(given.repeats):
             for mark, (goal, slow) in goals.items():
-                fast, taken, reached = raced(given.size, goal)
+                fast, taken, reached = raced(pair, given.size, goal)
                 rows.append(
                     {
                         "textbook steps": mark, "loss": goal, "textbook s": slow,
@@ -53,7 +56,7 @@ def main() -> None:
                     }
                 )  # fmt: skip
                 print(rows[-1], flush=True)
-    publish("race", rows, given.json, size=given.size)
+    publish("race", rows, given.json, size=given.size, photo=given.photo, painting=given.painting)
 
 
 def settings_of(size: int) -> Settings:
@@ -74,9 +77,11 @@ def objective_of(
     return Objective(content, style, settings.content_weight), content
 
 
-def textbook(size: int, marks: list[int]) -> Iterator[tuple[int, float, float]]:
+def textbook(
+    pair: tuple[str, str], size: int, marks: list[int]
+) -> Iterator[tuple[int, float, float]]:
     """Each of these numbers of steps, the loss after it and the seconds to it."""
-    photo, painting = images.read(PHOTO), paintings.read(PAINTING)
+    photo, painting = images.read(pair[0]), paintings.read(pair[1])
     objective, start = objective_of(photo, painting, settings_of(size))
     began = time.perf_counter()
     for step, (image, _) in enumerate(minimise(objective, start, marks[-1]), 1):
@@ -88,15 +93,15 @@ def textbook(size: int, marks: list[int]) -> Iterator[tuple[int, float, float]]:
             began += time.perf_counter() - stopped
 
 
-def raced(size: int, goal: float) -> tuple[float, int, float]:
+def raced(pair: tuple[str, str], size: int, goal: float) -> tuple[float, int, float]:
     """`race` in a process of its own: the allocator's settings hold for all of one."""
     with ProcessPoolExecutor(1, get_context("spawn")) as pool:
-        return pool.submit(race, size, goal).result()
+        return pool.submit(race, pair, size, goal).result()
 
 
-def race(size: int, goal: float) -> tuple[float, int, float]:
+def race(pair: tuple[str, str], size: int, goal: float) -> tuple[float, int, float]:
     """Seconds and steps until impasto's float32 loss is at most the goal, and that loss."""
-    photo, painting = images.read(PHOTO), paintings.read(PAINTING)
+    photo, painting = images.read(pair[0]), paintings.read(pair[1])
     settings = settings_of(size)
     objective, _ = objective_of(photo, painting, settings)
     device.keep_large_buffers()

@@ -4,8 +4,9 @@
 
 The peak is the largest of several convolution shapes, measured in the same run in the format that
 impasto uses. A step is one evaluation of `best`'s objective and one L-BFGS update; its FLOP are
-those of the convolutions forward and backward (the picture's gradient only) and of the second
-moments and their gradients; all else is overhead.
+those of plain convolutions forward and backward (the picture's gradient only) and of the second
+moments and their gradients; all else is overhead. Winograd's way (impasto.winograd) does with
+fewer, so `share` may pass 1; `done` counts what it does in their place.
 """
 
 import time
@@ -17,7 +18,7 @@ import torch
 from torch.nn import functional as F
 
 from benchmarks.report import parser, publish
-from impasto import device, images, paint, paintings, vgg
+from impasto import device, images, paint, paintings, vgg, winograd
 from impasto.settings import settings_for
 
 SHAPES = ((64, 512), (128, 256), (256, 128), (512, 64))  # channels, side
@@ -35,9 +36,10 @@ def main() -> None:
         peak = convolution_peak(dtype, chosen)
         seconds = step_seconds(size)
         rate = step_flop(size) / seconds
+        done = step_flop(size, dtype) / seconds
         rows.append(
             {"px": size, "s/step": seconds, "GFLOP/s": rate / 1e9, "peak GFLOP/s": peak / 1e9,
-             "share": rate / peak}
+             "share": rate / peak, "done": done / peak}
         )  # fmt: skip
     publish("roofline", rows, given.json, features=str(dtype))
 
@@ -69,14 +71,19 @@ def step_seconds(size: int) -> float:
     return late[len(late) // 2]
 
 
-def step_flop(size: int) -> float:
-    """Floating-point operations of a step: convolutions twice, moments three times."""
+def step_flop(size: int, dtype: torch.dtype | None = None) -> float:
+    """Floating-point operations of a step: convolutions twice, moments three times.
+
+    With a dtype those that are done in it, by whichever kind of convolution.
+    """
     flop, channels, side = 0.0, 3, size
     widths = {1: 64, 2: 128, 3: 256, 4: 512, 5: 512}
     for layer in vgg.layer_names():
         width = widths[vgg.block_of(layer)]
         if layer.startswith("conv"):
-            flop += 2 * (2 * 9 * channels * width * side**2)
+            kernel = torch.empty(width, channels, 3, 3)
+            quick = dtype is not None and winograd.pays(kernel, dtype)
+            flop += 2 * (2 * (4 if quick else 9) * channels * width * side**2)
             channels = width
         elif layer.startswith("pool"):
             side //= 2

@@ -8,7 +8,7 @@ import torch
 
 from impasto.errors import PictureError
 
-PROCESS_BYTES = 500_000_000  # Python, PyTorch, the network and the buffers of the libraries
+PROCESS_BYTES = 550_000_000  # Python, PyTorch, the network and the buffers of the libraries
 PIXEL_BYTES = 12  # one picture: RGB in float32
 ROOMY_BYTES = {torch.bfloat16: 1500, torch.float16: 1500, torch.float32: 2800}
 """Per pixel of one evaluation: the features down to relu5_1 and their gradients, with the holes
