@@ -24,7 +24,7 @@ def test_bytes_by_hand() -> None:
     found = memory.footprint((1000, 500), HALF, "lbfgs", 20, 9 * GIB, 80)
     assert found.bytes == 550_000_000 + 500_000 * (50 * 12 + 16 + 1500)
     assert (found.tile, found.lean, found.optimizer, found.history) == (None, False, "lbfgs", 20)
-    lean = memory.footprint((1000, 500), HALF, "lbfgs", 20, int(1.3e9), 80)
+    lean = memory.footprint((1000, 500), HALF, "lbfgs", 20, int(1.4e9), 80)
     assert lean.bytes == 550_000_000 + 500_000 * (50 * 12 + 16 + 700)
     assert (lean.tile, lean.lean) == (None, True)
 
