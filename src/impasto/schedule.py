@@ -7,7 +7,7 @@ from impasto import vgg
 from impasto.settings import Settings
 
 SHALLOW_STRIDE = 4  # px between neighbours at the deepest of the shallow layers: relu3_1 or so
-DETAIL_COST = 0.39  # of a step for detail, in steps of the whole objective
+DETAIL_COST = 0.5  # of a step for detail, in steps of the whole objective
 
 
 @dataclass(frozen=True)
