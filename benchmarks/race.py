@@ -1,37 +1,59 @@
 """Seconds to the loss that a textbook implementation reaches after so many steps.
 
-    python -m benchmarks.race [--size 512] [--steps 300 1000] [--repeats 2]
+    python -m benchmarks.race [--objective authors] [--size 512] [--steps 300 1000] [--repeats 2]
         [--photo astronaut] [--painting great-wave] [--json FILE]
 
 The textbook (benchmarks/textbook.py) and impasto minimise the same objective with the same
-weights from the same photo, which impasto first gives the painting's colours. In turn: at each of
-these steps the textbook waits, its clock stopped, while impasto races to every loss reached so
-far, each in a fresh process. impasto's clock starts with nothing but the two pictures in memory:
-loading the network, recolouring and painting all coarser scales are in its time. Its loss is taken
-in float32, by the textbook's own code, once its own falls below the goal. Neither keeps its pixels
-within [0, 1] on the way, so both are taken as they are.
+weights from the same photo: `authors` is what the script of the paper's first author minimises,
+`best` the losses of that preset, for which impasto first gives the photo the painting's colours.
+In turn: at each of these steps the textbook waits, its clock stopped, while impasto races to every
+loss reached so far, each in a fresh process. impasto's clock starts with nothing but the two
+pictures in memory: loading the network, recolouring and painting all coarser scales are in its
+time. Its loss is taken in float32, by the textbook's own code, once its own falls below the goal.
+Neither keeps its pixels within [0, 1] on the way, so both are taken as they are.
 """
 
 import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
 from benchmarks.report import EXAMPLES, parser, publish
-from benchmarks.textbook import Objective, minimise
+from benchmarks.textbook import CHANNELS, STYLE_LAYERS, Authors, Objective, Relative, minimise
 from impasto import device, images, paintings, scales
 from impasto.painter import Painter
 from impasto.scene import Scene
 from impasto.settings import Settings, changed, settings_for
 
 MOST_STEPS = 2000  # of impasto at the last scale
+OBJECTIVES: dict[str, tuple[type[Objective], dict[str, Any]]] = {
+    "authors": (
+        Authors,
+        {
+            "padding": "zero",
+            "loss_scale": "mean",
+            "content_weight": 1,
+            "style_loss": "gram",
+            "style_weight": 1e3,
+            "style_layers": {
+                name: 1 / count**2 for name, count in zip(STYLE_LAYERS, CHANNELS, strict=True)
+            },
+            "start": "content",
+            "steps": (20, 20, 20),
+            "detail_steps": (0,),  # shallow layers alone lead astray where they weigh so much
+        },
+    ),
+    "best": (Relative, {}),
+}
+"""The textbook's objective, and impasto's settings for the same one."""
 
 
 def main() -> None:
     options = parser(__doc__)
+    options.add_argument("--objective", choices=list(OBJECTIVES), default="authors")
     options.add_argument("--size", type=int, default=512, help="long side, px")
     options.add_argument(
         "--steps", type=int, nargs="+", default=[300, 1000], help="of the textbook"
@@ -42,12 +64,13 @@ def main() -> None:
     given = options.parse_args()
     rows: list[dict[str, Any]] = []
     goals: dict[int, tuple[float, float]] = {}
-    pair = str(EXAMPLES / f"{given.photo}.jpg"), given.painting
-    for steps, loss, seconds in textbook(pair, given.size, sorted(given.steps)):
+    photo = str(EXAMPLES / f"{given.photo}.jpg")
+    race = Race(given.objective, photo, given.painting, given.size)
+    for steps, loss, seconds in textbook(race, sorted(given.steps)):
         goals[steps] = loss, seconds
         for _ in range(given.repeats):
             for mark, (goal, slow) in goals.items():
-                fast, taken, reached = raced(pair, given.size, goal)
+                fast, taken, reached = raced(race, goal)
                 rows.append(
                     {
                         "textbook steps": mark, "loss": goal, "textbook s": slow,
@@ -56,33 +79,39 @@ def main() -> None:
                     }
                 )  # fmt: skip
                 print(rows[-1], flush=True)
-    publish("race", rows, given.json, size=given.size, photo=given.photo, painting=given.painting)
+    pair = {"photo": given.photo, "painting": given.painting}
+    publish("race", rows, given.json, objective=given.objective, size=given.size, **pair)
 
 
-def settings_of(size: int) -> Settings:
-    """Those of `best`, with more steps at the last scale than needed."""
-    best = settings_for(size=size, range_weight=0)
+class Race(NamedTuple):
+    """What is raced for."""
+
+    objective: str
+    photo: str
+    painting: str
+    size: int
+
+
+def settings_of(race: Race) -> Settings:
+    """The recipe of `best` for the objective, with more steps at the last scale than needed."""
+    size = race.size
+    best = settings_for(size=size, range_weight=0, **OBJECTIVES[race.objective][1])
     last = len(scales.scale_sizes((size, size), best, 16)) - 1
     return changed(best, steps=(*best.steps[:last], MOST_STEPS))
 
 
-def objective_of(
-    photo: images.Picture, painting: images.Picture, settings: Settings
-) -> tuple[Objective, torch.Tensor]:
-    """The textbook's objective at the last scale of these settings, and the start picture."""
-    width, height = images.fit(photo.size, settings.size)
-    content = photo.resized(width, height).pixels
-    side = min(settings.size, max(painting.size))
+def objective_of(race: Race) -> tuple[Objective, torch.Tensor]:
+    """The textbook's objective at the last scale, and the start picture."""
+    photo, painting = images.read(race.photo), paintings.read(race.painting)
+    content = photo.resized(*images.fit(photo.size, race.size)).pixels
+    side = min(race.size, max(painting.size))
     style = painting.resized(*images.fit(painting.size, side)).pixels
-    return Objective(content, style, settings.content_weight), content
+    return OBJECTIVES[race.objective][0](content, style), content
 
 
-def textbook(
-    pair: tuple[str, str], size: int, marks: list[int]
-) -> Iterator[tuple[int, float, float]]:
+def textbook(race: Race, marks: list[int]) -> Iterator[tuple[int, float, float]]:
     """Each of these numbers of steps, the loss after it and the seconds to it."""
-    photo, painting = images.read(pair[0]), paintings.read(pair[1])
-    objective, start = objective_of(photo, painting, settings_of(size))
+    objective, start = objective_of(race)
     began = time.perf_counter()
     for step, (image, _) in enumerate(minimise(objective, start, marks[-1]), 1):
         if step in marks:
@@ -93,17 +122,17 @@ def textbook(
             began += time.perf_counter() - stopped
 
 
-def raced(pair: tuple[str, str], size: int, goal: float) -> tuple[float, int, float]:
-    """`race` in a process of its own: the allocator's settings hold for all of one."""
+def raced(race: Race, goal: float) -> tuple[float, int, float]:
+    """`run` in a process of its own: the allocator's settings hold for all of one."""
     with ProcessPoolExecutor(1, get_context("spawn")) as pool:
-        return pool.submit(race, pair, size, goal).result()
+        return pool.submit(run, race, goal).result()
 
 
-def race(pair: tuple[str, str], size: int, goal: float) -> tuple[float, int, float]:
+def run(race: Race, goal: float) -> tuple[float, int, float]:
     """Seconds and steps until impasto's float32 loss is at most the goal, and that loss."""
-    photo, painting = images.read(pair[0]), paintings.read(pair[1])
-    settings = settings_of(size)
-    objective, _ = objective_of(photo, painting, settings)
+    photo, painting = images.read(race.photo), paintings.read(race.painting)
+    settings = settings_of(race)
+    objective, _ = objective_of(race)
     device.keep_large_buffers()
     began = time.perf_counter()
     painter = Painter(Scene(photo, painting, settings))

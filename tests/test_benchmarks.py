@@ -1,0 +1,37 @@
+"""The benchmarks measure what they say: the race's two sides minimise the same loss."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from impasto import images, paintings
+from impasto.painter import Painter
+from impasto.scene import Scene
+from impasto.settings import changed
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.mark.parametrize("objective", ["authors", "best"])
+def test_the_textbook_and_impasto_race_for_the_same_loss(
+    objective: str, photo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(ROOT)
+    from benchmarks import race
+
+    entered = race.Race(objective, str(photo), "great-wave", 96)
+    textbook, start = race.objective_of(entered)
+    settings = changed(race.settings_of(entered), precision="float32")
+    scene = Scene(images.read(entered.photo), paintings.read(entered.painting), settings)
+    painter = Painter(scene)
+    mine = painter._objective(painter.sizes[-1], None)
+    assert painter.sizes[-1] == (start.shape[-1], start.shape[-2])
+    generator = torch.Generator().manual_seed(0)
+    for image in (start, start + 0.2 * torch.randn(start.shape, generator=generator)):
+        terms, gradient = mine.evaluate(image)
+        image = image.clone().requires_grad_()
+        loss = textbook(image)
+        (other,) = torch.autograd.grad(loss, image)
+        assert float(terms["total"]) == pytest.approx(float(loss), rel=1e-4)
+        assert float((gradient - other).norm() / other.norm()) < 1e-3
