@@ -4,6 +4,7 @@ float32, NCHW, autograd through everything, one scale, torch.optim.LBFGS with it
 of 100. It shares nothing with impasto but the weights and the objective it is asked to minimise.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 
 import torch
@@ -49,7 +50,7 @@ def statistics(features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return gram, mean, deviation
 
 
-class Objective:
+class Objective(ABC):
     """A loss of an image, of shape 1 3 h w in [0, 1]."""
 
     padding = "zero"
@@ -66,9 +67,9 @@ class Objective:
         found = [statistics(features[name]) for name in STYLE_LAYERS]
         return self.loss(features[CONTENT_LAYER], found)
 
+    @abstractmethod
     def loss(self, content: Tensor, style: list[tuple[Tensor, Tensor, Tensor]]) -> Tensor:
         """The loss of these features and statistics."""
-        raise NotImplementedError
 
 
 class Authors(Objective):
