@@ -41,7 +41,7 @@ def test_it_is_the_convolution(
 
 
 @pytest.mark.parametrize(
-    ("dtype", "worst"), [(torch.float32, 5e-7), (torch.bfloat16, 6e-3)], ids=str
+    ("dtype", "worst"), [(torch.float32, 5e-7), (torch.bfloat16, 5.2e-3)], ids=str
 )
 def test_its_error_is_small(dtype: torch.dtype, worst: float) -> None:
     x, weight = maps(256, 18, 18).relu().to(dtype), weights(256, 256)
@@ -53,9 +53,10 @@ def test_its_error_is_small(dtype: torch.dtype, worst: float) -> None:
 @pytest.mark.parametrize(
     ("weight", "dtype", "expected"),
     [
-        (torch.zeros(256, 128, 3, 3), torch.float32, True),
-        (torch.zeros(128, 256, 3, 3), torch.bfloat16, True),
-        (torch.zeros(128, 128, 3, 3), torch.float32, False),
+        (torch.zeros(256, 512, 3, 3), torch.float32, True),
+        (torch.zeros(256, 128, 3, 3), torch.float32, False),
+        (torch.zeros(128, 128, 3, 3), torch.bfloat16, True),
+        (torch.zeros(64, 128, 3, 3), torch.bfloat16, False),
         (torch.zeros(512, 64, 3, 3), torch.float32, False),
         (torch.zeros(256, 256, 2, 2), torch.float32, False),
         (torch.zeros(256, 256, 3, 3), torch.float64, False),
@@ -71,11 +72,11 @@ def test_where_it_pays(weight: Tensor, dtype: torch.dtype, expected: bool) -> No
 def test_wide_layers_take_it_and_have_the_same_gradient(
     padding: layers.Padding, size: tuple[int, int]
 ) -> None:
-    weight, bias = weights(256, 128), torch.randn(256)
+    weight, bias = weights(512, 256), torch.randn(512)
     kernel = layers.kernel(weight, bias)
-    assert kernel.weight.shape == (16, 128, 256)
-    assert kernel.back.shape == (16, 256, 128)
-    x = maps(128, *size).requires_grad_()
+    assert kernel.weight.shape == (16, 256, 512)
+    assert kernel.back.shape == (16, 512, 256)
+    x = maps(256, *size).requires_grad_()
     found = layers.convolution(x, kernel, padding)
     expected = F.relu(F.conv2d(layers.pad(x, padding), weight, bias))
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
