@@ -17,8 +17,8 @@ from impasto import flow, video
 from impasto.clips import Clip
 from impasto.clips import unfinished as module
 from impasto.errors import PictureError, SettingError
-from impasto.objective import Held
 from impasto.painter import Painter
+from impasto.pixelwise import Held
 from impasto.scene import Scene
 from impasto.settings import settings_for
 from impasto.targets import objective_of

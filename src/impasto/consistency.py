@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from impasto import flow
 from impasto.flow import Motion
-from impasto.objective import Held
+from impasto.pixelwise import Held
 
 LONG_TERM = (1, 2, 4)  # frames back that an optimised frame is held to; Ruder et al. take 1, 2, 4
 SOFT = 5  # px over which a blend fades in at the edge of what is reliable

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from impasto.settings import setting, settle
+from impasto.kinds import setting, settle
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,18 +10,19 @@ sampled feature vectors and goes the same way.
 
 import copy
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from impasto import losses, moments, tiles, vgg
+from impasto import losses, moments, pixelwise, tiles, vgg
+from impasto.kinds import LayerWeights
 from impasto.losses import LossScale
 from impasto.measuring import Guides, features_of, statistics_for
 from impasto.moments import Moments
-from impasto.settings import LayerWeights
+from impasto.pixelwise import Held, rows_of
 from impasto.tiles import Tile
 from impasto.vgg import VGG, Features
 
@@ -29,7 +30,6 @@ Terms = dict[str, Float[Tensor, ""]]
 """Loss terms by name, already weighted: `content`, `style`, (`structure`, `tv`, `range`,
 `temporal`) and their sum, `total`."""
 
-BLOCK_VALUES = 2**21  # of a feature map that are worked on at a time: 4 MB in bfloat16
 SAMPLES = 1024  # positions whose self-similarity is compared; as in STROTSS
 
 
@@ -57,22 +57,6 @@ class Target:
     moments: Mapping[str, Moments]
     guides: Guides = field(default_factory=dict)
     weight: float = 1.0
-
-
-@dataclass(frozen=True, eq=False)
-class Held:
-    """What a frame of a film is held to: the picture that the frames before it make of it."""
-
-    image: Float[Tensor, "1 3 h w"]
-    mask: Float[Tensor, "1 1 h w"]
-    """1 where they can tell, 0 elsewhere."""
-    weight: float = 1.0
-    """Of the temporal loss, sum_p mask(p) |x(p) - image(p)|^2 / (3 h w): Ruder, Dosovitskiy and
-    Brox 2016, eq. 7."""
-
-    def to(self, device: torch.device) -> "Held":
-        """The same on a device."""
-        return replace(self, image=self.image.to(device), mask=self.mask.to(device))
 
 
 @dataclass
@@ -175,11 +159,11 @@ class Objective:
                 if pixels.grad is not None:
                     tile.outer.add_to(gradient, pixels.grad)
         if self.weights.tv:
-            terms["tv"] = self._total_variation(image, gradient)
+            terms["tv"] = pixelwise.total_variation(self.weights.tv, image, gradient)
         if self.weights.range:
-            terms["range"] = self._out_of_range(image, gradient)
+            terms["range"] = pixelwise.out_of_range(self.weights.range, image, gradient)
         if self.held is not None:
-            terms["temporal"] = self._temporal(self.held, image, gradient)
+            terms["temporal"] = pixelwise.temporal(self.held, image, gradient)
         return terms | {"total": torch.stack(list(terms.values())).sum()}
 
     def _forward(self, image: Tensor, tile: Tile, graph: bool) -> tuple[Tensor, Features]:
@@ -272,7 +256,7 @@ class Objective:
             target = self._target(tile, layer)
             guide = self._cropped(self.content_guides, tile, layer)
             assert target is not None
-            for block in _blocks(inner):
+            for block in rows_of(inner):
                 weight = None if guide is None else guide[:, :, block]
                 distance = losses.squared_distance(inner[:, :, block], target[:, :, block], weight)
                 value = value + (factor * distance).sum()
@@ -308,7 +292,7 @@ class Objective:
         guides = [self._cropped(target.guides, tile, layer) for target in self.targets]
         content_guide = self._cropped(self.content_guides, tile, layer)
         target = self._target(tile, layer)
-        for block in _blocks(inner):
+        for block in rows_of(inner):
             part = inner[:, :, block]
             for guide, slope in zip(guides, slopes.style.get(layer, ()), strict=False):
                 weight = None if guide is None else guide[:, :, block]
@@ -372,43 +356,6 @@ class Objective:
             _, features = self._forward(image, tile, graph=False)
             self._sample(tile, features, samples)
         return {layer: vectors.float() for layer, vectors in samples.items()}
-
-    def _temporal(self, held: Held, image: Tensor, gradient: Tensor | None) -> Tensor:
-        """The term that holds a frame to those before it, of the pixels alone: no tiles."""
-        change, share = (image - held.image) * held.mask, held.weight / image.numel()
-        if gradient is not None:
-            gradient.add_(change * held.mask, alpha=2 * share)
-        return share * change.square().sum()
-
-    def _out_of_range(self, image: Tensor, gradient: Tensor | None) -> Tensor:
-        """The term of pixels beyond black and white, of the pixels alone: no tiles."""
-        value = image.new_zeros(())
-        for rows in _blocks(image):
-            part = image[:, :, rows]
-            share = self.weights.range * part.numel() / image.numel()
-            value = value + share * losses.out_of_range(part).sum()
-            if gradient is not None:
-                excess = part - part.clamp(0, 1)
-                gradient[:, :, rows].add_(excess, alpha=2 * self.weights.range / image.numel())
-        return value
-
-    def _total_variation(self, image: Tensor, gradient: Tensor | None) -> Tensor:
-        """The term of total variation, of the pixels alone: no tiles."""
-        with torch.set_grad_enabled(gradient is not None):
-            pixels = image.requires_grad_(gradient is not None)
-            value = self.weights.tv * losses.total_variation(pixels).sum()
-        if gradient is not None:
-            (slope,) = torch.autograd.grad(value, pixels)
-            gradient.add_(slope)
-        image.requires_grad_(False)
-        return value.detach()
-
-
-def _blocks(features: Float[Tensor, "b c h w"]) -> list[slice]:
-    """Rows to be worked on at a time, so that what is made on the way stays small."""
-    height, values = features.shape[2], features.shape[1] * features.shape[3]
-    rows = max(1, BLOCK_VALUES // values)
-    return [slice(top, top + rows) for top in range(0, height, rows)]
 
 
 def _gradient(leaf: Tensor) -> Tensor:

@@ -19,9 +19,10 @@ from impasto import device as machine
 from impasto.errors import PictureError
 from impasto.images import Picture
 from impasto.layers import Padding
-from impasto.objective import Held, Objective
+from impasto.objective import Objective
 from impasto.onepass import OnePass
 from impasto.optimise import Minimiser
+from impasto.pixelwise import Held
 from impasto.scales import carry_up, enlarged, fitted, scale_sizes
 from impasto.scene import Scene
 from impasto.schedule import schedule_of, shallow_layers

@@ -4,42 +4,14 @@ The command line, the web page, the saved recipe and docs/settings.md are made f
 """
 
 import difflib
-import math
-import operator
-import typing
-from collections.abc import Callable, Iterable
-from dataclasses import Field, asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal
 
 from impasto.errors import SettingError
-from impasto.values import box_of, bytes_of, layer_weights, split, turn_of
+from impasto.kinds import Counts, LayerWeights, Names, Numbers, check_names, setting, settle
+from impasto.values import box_of, bytes_of, turn_of
 
 Preset = Literal["best", "draft", "instant", "paper"]
-LayerWeights = tuple[tuple[str, float], ...]
-"""Layers and their weights. Given as text ("relu1_1:0.2,relu2_1:0.8", or "relu1_1,relu2_1" for
-equal weights that sum to one), as names, or as a mapping."""
-Names = tuple[str, ...]
-"""Names, given as text with commas or as a sequence."""
-Counts = tuple[int, ...]
-"""Whole numbers, given as one number, as text with commas or as a sequence."""
-Numbers = tuple[float, ...]
-"""Numbers, given likewise."""
-
-
-LIMITS: dict[str, Callable[[float, float], bool]] = {
-    "at_least": operator.ge,
-    "at_most": operator.le,
-    "above": operator.gt,
-}
-
-
-def setting(default: Any, help: str, *, at_least: float | None = None,
-            at_most: float | None = None, above: float | None = None,
-            group: str = "Method") -> Any:  # fmt: skip
-    """A dataclass field that knows its help text, range and group."""
-    limits = {"at_least": at_least, "at_most": at_most, "above": above}
-    metadata = {"help": help, "group": group} | {k: v for k, v in limits.items() if v is not None}
-    return field(default=default, metadata=metadata)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -259,7 +231,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         settle(self)
-        _check_names("style_loss", self.style_loss, ("gram", "wasserstein", "meanstd"))
+        check_names("style_loss", self.style_loss, ("gram", "wasserstein", "meanstd"))
         bytes_of(self.memory_limit)
         for crop in self.style_crop:
             box_of(crop)
@@ -306,7 +278,7 @@ def settings_for(preset: str = "best", **changes: Any) -> Settings:
 
     Raises SettingError for an unknown preset, an unknown name or a value out of range.
     """
-    _check_names("preset", (preset,), tuple(PRESETS))
+    check_names("preset", (preset,), tuple(PRESETS))
     known = [item.name for item in fields(Settings)]
     for name in changes:
         if name not in known:
@@ -338,68 +310,3 @@ def as_text(value: Any) -> str:
     if value is None:
         return "by optimizer"
     return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def settle(made: Any) -> None:
-    """Bring every setting of a frozen dataclass to its own type; SettingError if it is no such
-    value, or out of its range.
-    """
-    for item in fields(made):
-        value = _converted(item, getattr(made, item.name))
-        object.__setattr__(made, item.name, value)
-        _check_range(item, value)
-
-
-def _converted(item: "Field[Any]", value: Any) -> Any:
-    """The value in the field's own type, from text where it was given so."""
-    kind = item.type
-    try:
-        if kind == LayerWeights:
-            return layer_weights(value)
-        if kind in (Names, Numbers) and not item.default and value in ((), []):
-            return ()
-        if kind == Names:
-            return split(value)
-        if kind == Counts:
-            return tuple(int(part) for part in split(value))
-        if kind == Numbers:
-            return tuple(float(part) for part in split(value))
-        if typing.get_origin(kind) is Literal:
-            _check_names(item.name, (value,), typing.get_args(kind))
-            return value
-        if value is None and type(None) in typing.get_args(kind):
-            return None
-        plain = next(t for t in (typing.get_args(kind) or (kind,)) if t is not type(None))
-        if plain is not str and isinstance(value, bool) != (plain is bool):
-            raise ValueError
-        if plain is int and value != int(value):
-            raise ValueError
-        return plain(value)
-    except SettingError:
-        raise
-    except (TypeError, ValueError):
-        raise SettingError(
-            f"{item.name} is {value!r}, which cannot be read: {item.metadata['help']}"
-        ) from None
-
-
-def _check_range(item: "Field[Any]", value: Any) -> None:
-    """SettingError if a number (or one of several) is outside the field's range."""
-    if isinstance(value, str) or value is None:
-        return
-    for number in value if isinstance(value, tuple) else (value,):
-        if not isinstance(number, int | float):
-            continue
-        if not math.isfinite(number):
-            raise SettingError(f"{item.name} is {number}: it must be a finite number")
-        for limit, holds in LIMITS.items():
-            bound = item.metadata.get(limit)
-            if bound is not None and not holds(number, bound):
-                words = limit.replace("_", " ")
-                raise SettingError(f"{item.name} is {number}: it must be {words} {bound}")
-
-
-def _check_names(what: str, names: Iterable[Any], known: tuple[str, ...]) -> None:
-    for name in names:
-        if name not in known:
-            raise SettingError(f"{what} is {name!r}: choose from {', '.join(known)}")

@@ -8,7 +8,8 @@ from torch import Tensor
 from impasto import masks
 from impasto.measuring import statistics_for, style_moments
 from impasto.moments import Moments, mix
-from impasto.objective import Held, Objective, Target, Weights
+from impasto.objective import Objective, Target, Weights
+from impasto.pixelwise import Held
 from impasto.scales import GRID
 from impasto.scene import Part, Scene
 from impasto.vgg import VGG
