@@ -105,6 +105,21 @@ def test_bfloat16_is_near_float32(network: vgg.VGG, astronaut: torch.Tensor) -> 
     assert 1e-4 < error < 0.02
 
 
+def test_bfloat16_sees_more_of_the_picture_than_bfloat16_holds(
+    network: vgg.VGG, astronaut: torch.Tensor
+) -> None:
+    half = vgg.load("vgg19", ["relu1_1"], padding="zero", dtype=torch.bfloat16)
+    found, exact = (net(astronaut, ["conv1_1"])["conv1_1"].float() for net in (half, network))
+    assert (found - exact).norm() < 2.5e-3 * exact.norm()  # the roundings of bias and result alone
+    image = astronaut.clone().requires_grad_()
+    half(image, ["conv1_1"])["conv1_1"].sum().backward()
+    assert image.grad is not None
+    slope = image.grad[..., 2:-2, 2:-2]
+    kernel = weights.load("vgg19", ("conv1_1",))["conv1_1.weight"].to(torch.bfloat16).float()
+    expected = kernel.sum((0, 2, 3)).view(1, 3, 1, 1).expand_as(slope)
+    torch.testing.assert_close(slope, expected, rtol=0.004, atol=1e-3)
+
+
 def test_features_are_channels_last(network: vgg.VGG, astronaut: torch.Tensor) -> None:
     found = network(astronaut, ["relu3_1"])["relu3_1"]
     assert found.is_contiguous(memory_format=torch.channels_last)

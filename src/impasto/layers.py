@@ -93,6 +93,36 @@ def max_pool(x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h2 w2"]:
     return made
 
 
+def in_parts(x: Float[Tensor, "b c h w"], dtype: torch.dtype) -> Float[Tensor, "b c3 h w"]:
+    """Maps in a narrower type without loss: what they round to, the rest, and the first again.
+
+    With `weight_in_parts` a convolution is as exact as in float32, but for its result.
+    """
+    made: Tensor = _InParts.apply(x, dtype)  # type: ignore[no-untyped-call]
+    return made
+
+
+def weight_in_parts(
+    weight: Float[Tensor, "d c 3 3"], dtype: torch.dtype
+) -> Float[Tensor, "d c3 3 3"]:
+    """The weights for maps in parts: rounded, the same for the maps' rest, and their own rest."""
+    rounded = weight.to(dtype).to(torch.float32)
+    return torch.cat([rounded, rounded, weight - rounded], 1)
+
+
+class _InParts(torch.autograd.Function):
+    @staticmethod
+    def forward(_: Any, x: Tensor, dtype: torch.dtype) -> Tensor:
+        rounded = x.to(dtype)
+        return torch.cat([rounded, (x - rounded).to(dtype), rounded], 1)
+
+    @staticmethod
+    @once_differentiable
+    def backward(_: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        # of the maps themselves: that with the rounded weights, a relative 0.2 % from the exact one
+        return gradient[:, : gradient.shape[1] // 3].float(), None
+
+
 class _Convolution(torch.autograd.Function):
     @staticmethod
     def forward(
