@@ -24,7 +24,7 @@ Features = dict[str, Float[Tensor, "_ _ _ _"]]
 BACKBONES = ("vgg19", "vgg19-torchvision", "vgg16-torchvision")
 """The networks that can paint, the one that ships first."""
 
-FIRST = "conv1_1"
+FIRST = "conv1_1"  # the convolution that sees the picture itself
 AVERAGE_RESCALE = 2.0
 """Average pooling lowers the activations that the next layer was trained on; this factor, the one
 of crowsonkb's style-transfer-pytorch, brings them back. Gatys et al. pool without it."""
@@ -111,15 +111,16 @@ class VGG:
         self.pooling, self.padding, self.dtype = pooling, padding, dtype
         self.mean = tensors["mean"].to(device, torch.float32).view(1, 3, 1, 1)
         self.in_parts = torch.finfo(dtype).bits < 32
-        self.kernels = {}
-        for name in tensors:
-            if name.endswith(".weight"):
-                weight, bias = tensors[name], tensors[name.replace("weight", "bias")]
-                if self.in_parts and name == f"{FIRST}.weight":
-                    weight = weight_in_parts(weight, dtype)
-                self.kernels[name.removesuffix(".weight")] = kernel(
-                    weight.to(device), bias.to(device), dtype
-                )
+        if self.in_parts:
+            first = weight_in_parts(tensors[f"{FIRST}.weight"], dtype)
+            tensors = tensors | {f"{FIRST}.weight": first}
+        self.kernels = {
+            name.removesuffix(".weight"): kernel(
+                value.to(device), tensors[name.replace("weight", "bias")].to(device), dtype
+            )
+            for name, value in tensors.items()
+            if name.endswith(".weight")
+        }
         self.layers = tuple(
             name
             for name in layer_names()
