@@ -1,12 +1,13 @@
 """What the tests share: the real network, loaded once, and small pictures made here."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import Tensor
 
 from impasto import vgg
 from impasto.cli import main
@@ -50,3 +51,23 @@ def impasto(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str,
         return status, out, err
 
     return run
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A cache of its own for what is measured of paintings."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("IMPASTO_CACHE", str(folder))
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def batch() -> Tensor:
+    """Six different pictures, 32x32 px, uint8."""
+    names = ("astronaut", "chelsea", "china", "coffee", "flower", "rocket")
+    found = []
+    for name in names:
+        with Image.open(EXAMPLES / f"{name}.jpg") as image:
+            found.append(np.asarray(image.convert("RGB").resize((32, 32))).copy())
+    return torch.from_numpy(np.stack(found)).permute(0, 3, 1, 2).contiguous()

@@ -1,0 +1,129 @@
+"""A run from step to step: resumed, in tiles, where memory is short, and what it will take."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from test_paint import SMALL, painted
+
+import impasto
+from impasto import memory, paint
+from impasto.errors import PictureError
+from impasto.settings import settings_for
+
+
+@pytest.mark.parametrize("start", ["recolored", "noise"])
+@pytest.mark.parametrize("stop", [1, 4, 5, 6, 7, 9])
+def test_resumed_is_uninterrupted(photo: Path, tmp_path: Path, start: str, stop: int) -> None:
+    """Bit for bit: pixels, history and recipe, stopped in a scale, between two, and at the end."""
+    changes = SMALL | {"start": start, "history": 3}
+    whole = painted(photo, **changes)
+    for step in impasto.steps(photo, "great-wave", **changes):
+        if step.step == stop:
+            step.save_checkpoint(tmp_path / "run.safetensors")
+            break
+    *_, last = impasto.steps(photo, "great-wave", resume=tmp_path / "run.safetensors", **changes)
+    found = paint.result(last)
+    assert torch.equal(found.picture.pixels, whole.picture.pixels)
+    assert found.encoded() == whole.encoded()
+    assert found.history == whole.history
+
+
+def test_a_checkpoint_of_something_else_is_refused(photo: Path, tmp_path: Path) -> None:
+    target = tmp_path / "run.safetensors"
+    next(impasto.steps(photo, "great-wave", **SMALL)).save_checkpoint(target)
+    with pytest.raises(PictureError, match="other inputs"):
+        impasto.steps(photo, "poppies", resume=target, **SMALL)
+    with pytest.raises(PictureError, match=r"other settings \(strength 0.5\)"):
+        impasto.steps(photo, "great-wave", resume=target, **(SMALL | {"strength": 0.7}))
+    # where and in which tiles it is computed may change
+    next(impasto.steps(photo, "great-wave", resume=target, memory_limit="3G", **SMALL))
+    with pytest.raises(PictureError, match="no checkpoint"):
+        impasto.steps(photo, "great-wave", resume=tmp_path / "none", **SMALL)
+    target.write_bytes(target.read_bytes()[:1000])
+    with pytest.raises(PictureError, match="is no checkpoint of impasto"):
+        impasto.steps(photo, "great-wave", resume=target, **SMALL)
+
+
+def test_painting_inside_no_grad(photo: Path) -> None:
+    with torch.no_grad():
+        inside = painted(photo).picture.pixels
+    assert torch.equal(inside, painted(photo).picture.pixels)
+
+
+def test_tiles_paint_the_same_picture(photo: Path) -> None:
+    tiled = painted(photo, size=192, steps=(3, 2), tile=96).picture.pixels
+    whole = painted(photo, size=192, steps=(3, 2)).picture.pixels
+    apart = (tiled - whole).abs()
+    assert apart.mean() < 2e-4  # L-BFGS magnifies what single roundings change, and may take
+    assert apart.max() < 2e-2  # a pair for curved in a square where the other run does not
+
+
+def test_running_out_of_memory_goes_on_in_tiles(
+    photo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first evaluations of a picture larger than 200 px fail as PyTorch fails."""
+    from impasto.vgg import VGG
+
+    forward = VGG.__call__
+
+    def limited(self: VGG, image: torch.Tensor, layers: object) -> object:
+        if max(image.shape) > 300 and image.requires_grad:
+            raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: 9 GB")
+        return forward(self, image, layers)
+
+    changes = {"size": 352, "coarsest": 0, "steps": 2, "precision": "float32"}
+    whole = impasto.stylize(photo, "great-wave", **changes)
+    monkeypatch.setattr(VGG, "__call__", limited)
+    notes = []
+    for step in impasto.steps(photo, "great-wave", **changes):
+        notes.append(step.note)
+    assert notes == ["memory ran out: going on in tiles of 176 px, with the same result", None]
+    assert (step.picture().pixels - whole.picture.pixels).abs().max() < 1e-3
+
+
+def test_where_memory_is_short_another_optimiser_paints_and_says_so(
+    photo: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The last of two scales has room for Adam alone; a resumed run goes on with it."""
+    footprint = memory.footprint
+
+    def short(size: tuple[int, int], *arguments: Any) -> memory.Footprint:
+        found = footprint(size, *arguments)
+        return replace(found, optimizer="adam", lean=True) if max(size) == 64 else found
+
+    monkeypatch.setattr(memory, "footprint", short)
+    file = tmp_path / "run.safetensors"
+    notes, whole = [], []
+    for step in impasto.steps(photo, "great-wave", **SMALL, learning_rate=0.9):
+        notes.append(step.note)
+        if step.step == 6:
+            step.save_checkpoint(file)
+    whole = paint.result(step)
+    assert notes[4] == "memory is short: 64 px are painted with adam"
+    assert [note for note in notes if note] == [notes[4]]
+    assert whole.recipe["optimizers"] == ["lbfgs 20", "adam"]
+    *_, last = impasto.steps(photo, "great-wave", **SMALL, learning_rate=0.9, resume=file)
+    resumed = paint.result(last)
+    assert torch.equal(resumed.picture.pixels, whole.picture.pixels)
+    assert resumed.recipe == whole.recipe
+
+
+def test_too_little_memory_is_refused_with_what_it_takes(photo: Path) -> None:
+    with pytest.raises(PictureError, match=r"painting 4000x2667 px takes .* GB, more than"):
+        impasto.steps(photo, "great-wave", size=4000, memory_limit="1G")
+
+
+def test_the_estimate_counts_pixels_steps_and_tiles(photo: Path) -> None:
+    def estimate(**changes: object) -> tuple[float, int]:
+        settings = settings_for(**(SMALL | changes))
+        painter = paint.Painter(paint.Scene(photo, photo, settings))
+        return painter.estimate()
+
+    seconds, size = estimate(size=256, coarsest=0, steps=10)
+    longer, same = estimate(size=256, coarsest=0, steps=1000)
+    assert 20 < longer / seconds < 500
+    assert same == size
+    assert estimate(size=512, coarsest=0)[1] > size
