@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy.fft
 import scipy.linalg
 import torch
 from test_method_losses import CONTENT, ROOT, STYLE, features, picture, plain_vgg
@@ -11,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 import impasto
-from impasto import images, layers, lbfgs, moments, recolour, scales, vgg
+from impasto import images, layers, lbfgs, moments, recolour, scales, spectrum, vgg
 from impasto.measuring import style_moments
 from impasto.objective import Objective, Target, Weights
 from impasto.optimise import Minimiser
@@ -280,6 +281,34 @@ def _move(corner: tuple[int, int, slice, slice], gradient: Tensor, pairs: Pairs)
         if s @ y > 0.05 * s.norm() * y.norm():
             sy, yy = sy + float(s @ y), yy + float(y @ y)
     return sy / yy * g
+
+
+def test_spectrum() -> None:
+    """
+    z_k = (C x)_k / D_k,   D_k = (kappa_k / <kappa>)^(-1/2)
+    kappa_k = max(sum_b s_bk y_bk / sum_b s_bk^2, 0.2 median)
+    """
+    side, count = 4, 6
+    cosines = scipy.fft.dct(np.eye(side), axis=0, norm="ortho")
+    colours = np.array([[1, 1, 1], [1, -1, 0], [1, 1, -2]]) / np.sqrt([[3], [2], [6]])
+    c = np.einsum("dc,im,jn->dijcmn", colours, cosines, cosines).reshape(48, 48)
+    found = spectrum.Spectrum(3, side, torch.zeros(1).double())
+    generator = torch.Generator().manual_seed(0)
+    steps = torch.randn(8, count, 48, generator=generator, dtype=torch.float64).numpy()
+    pairs = np.stack([steps, (steps @ c.T * np.linspace(-0.5, 4, 48)) @ c])  # s and y
+    for s, y in zip(*pairs, strict=True):
+        assert found.renew() is None
+        found.see(torch.tensor(s @ c.T), torch.tensor(y @ c.T))
+    found.renew()
+    s, y = pairs @ c.T
+    kappa = (s * y).sum((0, 1)) / (s**2).sum((0, 1))
+    kappa = np.maximum(kappa, 0.2 * np.sort(kappa)[23])  # of an even number, the lower one
+    d = (kappa / np.exp(np.log(kappa).mean())) ** -0.5
+    x = pairs[0, 0]
+    np.testing.assert_allclose(found.of_changes(torch.tensor(x)).numpy(), x @ c.T / d)
+    np.testing.assert_allclose(found.pixels(torch.tensor(x)).numpy(), x * d @ c)
+    np.testing.assert_allclose(found.of_gradients(torch.tensor(x)).numpy(), x @ c.T * d)
+    assert [found.due, spectrum.LEAST] == [12, 0.2]
 
 
 def test_scales() -> None:

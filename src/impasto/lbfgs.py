@@ -9,7 +9,8 @@ The departure: all that happens in every square of the picture apart, as in the 
 quasi-Newton methods of Griewank and Toint 1982. The losses are sums over positions, each of which
 sees a part of the picture, so one evaluation tells something of every square's curvature, where a
 single pair for all of them tells it once. What squares share, the moments, is in each pair anyhow:
-they all moved together. With one square for the whole picture it is the textbook's L-BFGS.
+they all moved together. What they share besides is how steep the loss is along each frequency of a
+square (see `spectrum`). With one memory for the whole picture it is the textbook's L-BFGS.
 """
 
 from typing import Any
@@ -18,6 +19,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional as F
+
+from impasto.spectrum import Spectrum
 
 FIRST_STEP = 0.02  # root mean square change of the first step, in units of full brightness:
 # what Adam, too, moves at first; a tenth of it is lost in the rounding of bfloat16
@@ -32,7 +35,7 @@ class Lbfgs(torch.optim.Optimizer):
     """Limited-memory BFGS with full steps and no line search: one evaluation a step.
 
     `block` is the side of the squares in px, for pixels of shape 1 c h w; 0 for one memory of the
-    whole. The first step goes down the gradient by `first_step` (torch.optim.LBFGS scales it by
+    whole, which smaller pictures have, too. The first step goes down the gradient by `first_step` (torch.optim.LBFGS scales it by
     the gradient's sum, and refuses pairs with s.y < 1e-10: both depend on the scale of the loss).
     """
 
@@ -46,7 +49,8 @@ class Lbfgs(torch.optim.Optimizer):
     ) -> None:
         super().__init__([pixels], {"lr": lr})
         self.pixels, self.history, self.first_step = pixels, history, first_step
-        self.side = block if pixels.dim() == 4 else 0
+        self.side = block if pixels.dim() == 4 and block < max(pixels.shape[2:]) else 0
+        self.spectrum = Spectrum(pixels.shape[1], block, pixels) if self.side else None
         squares, values = self._split(pixels).shape
         self.curvature = CURVATURE if squares == 1 else SQUARE_CURVATURE
         # s of slot i in row 2i, y in row 2i + 1, each square's by itself
@@ -56,8 +60,8 @@ class Lbfgs(torch.optim.Optimizer):
             squares, 2 * history, 2 * history, dtype=torch.float64, device=numbers
         )
         self.slots: list[int] = []  # filled slots, the oldest pair first
-        self.gradient: Tensor | None = None  # of the step before, in squares
-        self.change: Tensor | None = None  # of the step before, in squares
+        self.gradient: Tensor | None = None  # of the step before: of the pixels, in squares
+        self.change: Tensor | None = None  # of the step before, as all of the memory: of `spectrum`
 
     @torch.no_grad()
     def step(self, closure: object = None) -> None:  # type: ignore[override]  # noqa: ARG002
@@ -66,12 +70,13 @@ class Lbfgs(torch.optim.Optimizer):
         gradient = self._split(self.pixels.grad)
         rate: float = self.param_groups[0]["lr"]
         if self.gradient is None or self.change is None:
-            self.change = self._first(gradient).mul_(rate)
+            change = self._first(self._seen(gradient))
         else:
-            along = self._remember(self.change, gradient - self.gradient, gradient)
-            self.change = self._direction(gradient, along).mul_(rate)
+            self._renew()
+            y, now = self._seen(gradient - self.gradient), self._seen(gradient)
+            change = self._direction(now, self._remember(self.change, y, now))
         self.gradient = gradient  # the caller makes a new one for every step
-        self.pixels.add_(self._joined(self.change))
+        self._move(change.mul_(rate))
 
     @torch.no_grad()
     def retreat(self) -> None:
@@ -83,13 +88,13 @@ class Lbfgs(torch.optim.Optimizer):
         assert self.pixels.grad is not None
         assert self.gradient is not None
         assert self.change is not None
-        change, before = self.change, self.gradient
-        along = self._remember(change, self._split(self.pixels.grad) - before, before)
-        self.pixels.sub_(self._joined(change))
+        change, before = self.change, self._seen(self.gradient)
+        y = self._seen(self._split(self.pixels.grad) - self.gradient)
+        along = self._remember(change, y, before)
+        self.pixels.sub_(self._moved(change))
         rate: float = self.param_groups[0]["lr"]
         learned = self._direction(before, along).mul_(rate)
-        self.change = learned if learned.norm() < change.norm() else change.mul(BACK)
-        self.pixels.add_(self._joined(self.change))
+        self._move(learned if learned.norm() < change.norm() else change.mul(BACK))
 
     def memory(self) -> dict[str, Any]:
         """All that `remember` needs to go on: the filled rows, their products, the last step."""
@@ -98,6 +103,8 @@ class Lbfgs(torch.optim.Optimizer):
             found |= {"gradient": self.gradient, "change": self.change}
         if self.slots:
             found["vectors"] = self.vectors[:, : 2 * len(self.slots)].contiguous()
+        if self.spectrum is not None:
+            found |= self.spectrum.memory()
         return found
 
     def remember(self, memory: dict[str, Any]) -> None:
@@ -110,6 +117,36 @@ class Lbfgs(torch.optim.Optimizer):
             self.change = memory["change"].to(self.vectors, copy=True)
         if self.slots:
             self.vectors[:, : 2 * len(self.slots)] = memory["vectors"].to(self.vectors)
+        if self.spectrum is not None:
+            self.spectrum.remember(memory)
+
+    def _seen(self, gradient: Float[Tensor, "b n"]) -> Float[Tensor, "b n"]:
+        """A gradient of pixels as the memory has it."""
+        return gradient if self.spectrum is None else self.spectrum.of_gradients(gradient)
+
+    def _moved(self, change: Float[Tensor, "b n"]) -> Tensor:
+        """A change as the memory has it as one of the picture."""
+        return self._joined(change if self.spectrum is None else self.spectrum.pixels(change))
+
+    def _move(self, change: Float[Tensor, "b n"]) -> None:
+        """Change the pixels."""
+        moved = self._moved(change)
+        self.pixels.add_(moved)
+        if self.spectrum is not None:  # squares across the border lose what lies beyond it
+            change = self.spectrum.of_changes(self._split(moved))
+        self.change = change
+
+    def _renew(self) -> None:
+        """From time to time, scale all that is remembered by what was learnt since."""
+        change = None if self.spectrum is None else self.spectrum.renew()
+        if change is None or self.change is None:
+            return
+        self.change = self.change / change
+        rows = self.vectors[:, : 2 * len(self.slots)]
+        rows[:, 0::2] /= change
+        rows[:, 1::2] *= change
+        m = rows.shape[1]
+        self.products[:, :m, :m] = torch.bmm(rows, rows.transpose(1, 2)).to(self.products)
 
     def _first(self, gradient: Float[Tensor, "b n"]) -> Float[Tensor, "b n"]:
         """Down the gradient: what is known without a memory."""
@@ -120,6 +157,8 @@ class Lbfgs(torch.optim.Optimizer):
         self, s: Float[Tensor, "b n"], y: Float[Tensor, "b n"], gradient: Float[Tensor, "b n"]
     ) -> Float[Tensor, "b m"]:
         """Take in a pair, if its curvature is positive; the gradient's product with every row."""
+        if self.spectrum is not None:
+            self.spectrum.see(s, y)
         if bool(self._curved(_dot(s, s), _dot(s, y), _dot(y, y)).any()):
             full = len(self.slots) == self.history
             slot = self.slots.pop(0) if full else len(self.slots)
