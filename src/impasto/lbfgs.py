@@ -35,8 +35,9 @@ class Lbfgs(torch.optim.Optimizer):
     """Limited-memory BFGS with full steps and no line search: one evaluation a step.
 
     `block` is the side of the squares in px, for pixels of shape 1 c h w; 0 for one memory of the
-    whole, which smaller pictures have, too. The first step goes down the gradient by `first_step` (torch.optim.LBFGS scales it by
-    the gradient's sum, and refuses pairs with s.y < 1e-10: both depend on the scale of the loss).
+    whole, which pictures no larger than that have, too. The first step goes down the gradient by
+    `first_step` (torch.optim.LBFGS scales it by the gradient's sum, and refuses pairs with s.y <
+    1e-10: both depend on the scale of the loss).
     """
 
     def __init__(
