@@ -315,19 +315,21 @@ def test_transparent_parts_weigh_nothing(photo: Path) -> None:
 
 
 def test_a_seamless_texture_has_no_seam() -> None:
-    """Steps across the border are like those inside; without the option they are not."""
+    """The step across the border is none that is not inside; without the option it is the largest."""
 
-    def across(seamless: bool) -> float:
+    def across(seamless: bool) -> tuple[float, float]:
         noise = np.full((64, 64, 3), 0.5)
         found = painted(
             noise, "great-wave", content_weight=0, start="noise", seamless=seamless, steps=25
         )
         lab = colour.oklab(found)
-        inside = (lab[..., 1:] - lab[..., :-1]).abs().mean()
-        return float((lab[..., 0] - lab[..., -1]).abs().mean() / inside)
+        inside = (lab[..., 1:] - lab[..., :-1]).abs().mean((0, 1, 2))
+        return float((lab[..., 0] - lab[..., -1]).abs().mean()), float(inside.max())
 
-    assert across(True) < 1.4
-    assert across(False) > 1.6
+    border, largest = across(True)
+    assert border < largest
+    border, largest = across(False)
+    assert border > 1.1 * largest
 
 
 def test_seamless_pictures_are_the_same_in_tiles() -> None:
