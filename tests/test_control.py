@@ -315,7 +315,7 @@ def test_transparent_parts_weigh_nothing(photo: Path) -> None:
 
 
 def test_a_seamless_texture_has_no_seam() -> None:
-    """The step across the border is none that is not inside; without the option it is the largest."""
+    """The step across the border is like those inside; without the option it is the largest."""
 
     def across(seamless: bool) -> tuple[float, float]:
         noise = np.full((64, 64, 3), 0.5)
