@@ -133,7 +133,8 @@ class Lbfgs(torch.optim.Optimizer):
         """Change the pixels."""
         moved = self._moved(change)
         self.pixels.add_(moved)
-        if self.spectrum is not None:  # squares across the border lose what lies beyond it
+        if self.spectrum is not None and any(side % self.side for side in moved.shape[2:]):
+            # squares across the border lose what lies beyond it
             change = self.spectrum.of_changes(self._split(moved))
         self.change = change
 
