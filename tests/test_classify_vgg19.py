@@ -1,17 +1,13 @@
 """`impasto classify` with the whole VGG-19 of torchvision, whose file is fetched once."""
 
-import hashlib
-import http.server
-import io
 import json
-import threading
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from test_classify import EXAMPLES, Impasto
+from test_weights import serving
 from torch import nn
 
 from impasto import classify, images, weights
@@ -45,42 +41,12 @@ def randomised(network: nn.ModuleDict) -> nn.ModuleDict:
     return network
 
 
-class OneFile(http.server.BaseHTTPRequestHandler):
-    """Serves the same bytes whatever is asked for."""
-
-    body = b""
-
-    def do_GET(self) -> None:
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(self.body)))
-        self.end_headers()
-        self.wfile.write(self.body)
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
 @pytest.fixture
-def served(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[nn.ModuleDict]:
+def served(tmp_path: Path) -> Iterator[nn.ModuleDict]:
     """A narrow VGG-19 on a local server in place of torchvision's; the cache of this test."""
     network = randomised(torchvision_vgg19((4, 4, 8, 8, 8), hidden=16))
-    buffer = io.BytesIO()
-    torch.save(network.state_dict(), buffer)
-    handler = type("Handler", (OneFile,), {"body": buffer.getvalue()})
-    running = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    thread = threading.Thread(target=running.serve_forever, daemon=True)
-    thread.start()
-    entry = replace(
-        weights.entry("vgg19-classifier"),
-        url=f"http://127.0.0.1:{running.server_port}/vgg19-narrow.pth",
-        download_sha256=hashlib.sha256(buffer.getvalue()).hexdigest()[:8],
-    )
-    monkeypatch.setitem(weights.CATALOGUE, "vgg19-classifier", entry)
-    monkeypatch.setenv("IMPASTO_CACHE", str(tmp_path / "cache"))
-    yield network
-    running.shutdown()
-    running.server_close()
-    thread.join()
+    with serving("vgg19-classifier", network.state_dict(), tmp_path / "cache"):
+        yield network
 
 
 def test_the_whole_vgg19_is_torchvisions(served: nn.ModuleDict) -> None:

@@ -1,5 +1,6 @@
 """Weights: what ships is what was recorded; downloads are resumed, checked and converted."""
 
+import contextlib
 import hashlib
 import http.server
 import io
@@ -79,26 +80,34 @@ def tiny_vgg() -> dict[str, torch.Tensor]:
     return state
 
 
-@pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[type[Server]]:
-    """A local server of vgg16-torchvision; the cache is a folder of this test."""
+@contextlib.contextmanager
+def serving(name: str, state: dict[str, torch.Tensor], cache: Path) -> Iterator[type[Server]]:
+    """A local server of these tensors in place of an entry's own, with a cache of its own."""
     buffer = io.BytesIO()
-    torch.save(tiny_vgg(), buffer)
+    torch.save(state, buffer)
     handler = type("Handler", (Server,), {"body": buffer.getvalue(), "requests": []})
     running = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=running.serve_forever, daemon=True)
     thread.start()
     entry = replace(
-        weights.entry("vgg16-torchvision"),
-        url=f"http://127.0.0.1:{running.server_port}/vgg16-tiny.pth",
+        weights.entry(name),
+        url=f"http://127.0.0.1:{running.server_port}/{name[:5]}-tiny.pth",
         download_sha256=hashlib.sha256(handler.body).hexdigest()[:8],
     )
-    monkeypatch.setitem(weights.CATALOGUE, "vgg16-torchvision", entry)
-    monkeypatch.setenv("IMPASTO_CACHE", str(tmp_path / "cache"))
-    yield handler
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(weights.CATALOGUE, name, entry)
+        patch.setenv("IMPASTO_CACHE", str(cache))
+        yield handler
     running.shutdown()
     running.server_close()
     thread.join()
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[type[Server]]:
+    """A local server of vgg16-torchvision; the cache is a folder of this test."""
+    with serving("vgg16-torchvision", tiny_vgg(), tmp_path / "cache") as handler:
+        yield handler
 
 
 def test_download_converts_and_drops_the_classifier(server: type[Server]) -> None:
