@@ -74,6 +74,7 @@ class Lbfgs(torch.optim.Optimizer):
             change = self._first(self._seen(gradient))
         else:
             self._renew()
+            # the difference of gradients first: in TF32 that of their coefficients would be noise
             y, now = self._seen(gradient - self.gradient), self._seen(gradient)
             change = self._direction(now, self._remember(self.change, y, now))
         self.gradient = gradient  # the caller makes a new one for every step
