@@ -4,7 +4,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import scipy.fft
 import scipy.linalg
 import torch
 from test_method_losses import CONTENT, ROOT, STYLE, features, picture, plain_vgg
@@ -171,11 +170,11 @@ MATRIX[0, 1] = MATRIX[1, 0] = 0.5
 Pairs = list[tuple[Tensor, Tensor]]
 
 
-def inverse_hessian(pairs: Pairs) -> Tensor:
-    """H as the page writes it, a matrix."""
+def inverse_hessian(pairs: Pairs, bolder: float = 1.0) -> Tensor:
+    """H as the page writes it, a matrix; its first guess so many times that of L-BFGS."""
     s, y = pairs[-1]
     one = torch.eye(len(s)).double()
-    h = (s @ y) / (y @ y) * one
+    h = bolder * (s @ y) / (y @ y) * one
     for s, y in pairs:
         rho = 1 / (s @ y)
         back = one - rho * torch.outer(y, s)
@@ -237,10 +236,11 @@ def test_two_loops() -> None:
 def test_squares() -> None:
     """
     s_b . y_b > 0.05 |s_b| |y_b|
+    H_b = (1 + m / M) s_b . y_b / y_b . y_b     at first, with m pairs in the memory
     x_b <- x_b - min(1, 3 median(|H g|) / |H_b g_b|) H_b g_b
     """
     assert (settings_for().block, settings_for("paper").block) == (32, 0)
-    assert (lbfgs.SQUARE_CURVATURE, lbfgs.LONGEST) == (0.05, 3.0)
+    assert (lbfgs.SQUARE_CURVATURE, lbfgs.LONGEST, lbfgs.BOLDER) == (0.05, 3.0, 1.0)
     torch.manual_seed(0)
     x = torch.zeros(1, 1, 16, 24, dtype=torch.float64)
     optimizer = lbfgs.Lbfgs(x, history=3, block=8)
@@ -273,41 +273,55 @@ def _move(corner: tuple[int, int, slice, slice], gradient: Tensor, pairs: Pairs)
     g = gradient[corner].flatten()
     cut = [(s[corner].flatten(), y[corner].flatten()) for s, y in pairs]
     curved = [(s, y) for s, y in cut if s @ y > 0.05 * s.norm() * y.norm()]
+    bolder = 1 + len(pairs) / 3
     if curved:
-        return inverse_hessian(curved) @ g
+        return inverse_hessian(curved, bolder) @ g
     sy = yy = 0.0
     for other in _corners():
         s, y = (v[other].flatten() for v in pairs[-1])
         if s @ y > 0.05 * s.norm() * y.norm():
             sy, yy = sy + float(s @ y), yy + float(y @ y)
-    return sy / yy * g
+    return bolder * sy / yy * g
 
 
 def test_spectrum() -> None:
     """
-    z_k = (C x)_k / D_k,   D_k = (kappa_k / <kappa>)^(-1/2)
-    kappa_k = max(sum_b s_bk y_bk / sum_b s_bk^2, 0.2 median)
-    """
-    side, count = 4, 6
-    cosines = scipy.fft.dct(np.eye(side), axis=0, norm="ortho")
+    x = W z = K C^T F^-1 D F C R z,   D_k = (kappa_k / <kappa>)^(-1/2),   dL/dz = W^T dL/dx
+    q = round(31 sqrt(|k| / |k_max|))
+    kappa_q = max(sum_{k in q} Re(s_k y*_k) / sum_{k in q} |s_k|^2, 0.2 median)   between bins interpolated: D
+    """  # noqa: E501
+    high, wide = 20, 54
+    found = spectrum.Spectrum(torch.zeros(1, 3, high, wide).double())
     colours = np.array([[1, 1, 1], [1, -1, 0], [1, 1, -2]]) / np.sqrt([[3], [2], [6]])
-    c = np.einsum("dc,im,jn->dijcmn", colours, cosines, cosines).reshape(48, 48)
-    found = spectrum.Spectrum(3, side, torch.zeros(1).double())
+    full = (20 + 19 + 19, 54 + 32 + 42)  # mirrored by less than its side, to a multiple of 32
+    ky, kx = np.meshgrid(*map(np.fft.fftfreq, full), indexing="ij")
+    place = 31 * np.sqrt(np.sqrt((ky**2 + kx**2) / 0.5))
     generator = torch.Generator().manual_seed(0)
-    steps = torch.randn(8, count, 48, generator=generator, dtype=torch.float64).numpy()
-    pairs = np.stack([steps, (steps @ c.T * np.linspace(-0.5, 4, 48)) @ c])  # s and y
-    for s, y in zip(*pairs, strict=True):
-        assert found.renew() is None
-        found.see(torch.tensor(s @ c.T), torch.tensor(y @ c.T))
+    ss, sy, half = np.zeros((3, 32)), np.zeros((3, 32)), full[1] // 2 + 1
+    for _ in range(8):
+        s, y = torch.randn(2, 1, 3, high, wide, generator=generator, dtype=torch.float64)
+        y += s
+        found.see(s, y)
+        one, other = (np.fft.fft2(np.einsum("dc,chw->dhw", colours, v[0]), full) for v in (s, y))
+        for colour, q in np.ndindex(3, 32):
+            k = (np.round(place) == q) & (np.arange(full[1]) < half)  # the rest says the same
+            ss[colour, q] += (np.abs(one[colour]) ** 2)[k].sum()
+            sy[colour, q] += (one[colour] * other[colour].conj()).real[k].sum()
     found.renew()
-    s, y = pairs @ c.T
-    kappa = (s * y).sum((0, 1)) / (s**2).sum((0, 1))
-    kappa = np.maximum(kappa, 0.2 * np.sort(kappa)[23])  # of an even number, the lower one
-    d = (kappa / np.exp(np.log(kappa).mean())) ** -0.5
-    x = pairs[0, 0]
-    np.testing.assert_allclose(found.of_changes(torch.tensor(x)).numpy(), x @ c.T / d)
-    np.testing.assert_allclose(found.pixels(torch.tensor(x)).numpy(), x * d @ c)
-    np.testing.assert_allclose(found.of_gradients(torch.tensor(x)).numpy(), x @ c.T * d)
+    kappa = sy / np.where(ss, ss, 1)
+    kappa = np.maximum(kappa, 0.2 * np.sort(kappa.flatten())[47])  # of an even number, the lower
+    d = np.stack([np.interp(place, np.arange(32), row**-0.5) for row in kappa])
+    d /= np.exp(np.log(d[..., :half]).mean())
+
+    def w(z: Any) -> Any:
+        mirrored = np.pad(z, ((0, 0), (19, 19), (32, 42)), mode="reflect")
+        turned = np.fft.ifft2(d * np.fft.fft2(np.einsum("dc,chw->dhw", colours, mirrored))).real
+        return np.einsum("dc,dhw->chw", colours, turned)[:, 19 : 19 + high, 32 : 32 + wide]
+
+    z, g = torch.randn(2, 1, 3, high, wide, generator=generator, dtype=torch.float64)
+    np.testing.assert_allclose(found.changes(z)[0].numpy(), w(z[0].numpy()))
+    slope = found.gradients(g)  # by the definition of W^T
+    assert float((z * slope).sum()) == pytest.approx(float((w(z[0].numpy()) * g[0].numpy()).sum()))
     assert [found.due, spectrum.LEAST] == [12, 0.2]
 
 

@@ -1,126 +1,177 @@
-"""What squares share: the curvature of each colour and frequency, and a memory in its terms."""
+"""What the whole picture shares: the curvature of each colour and frequency, and steps in it."""
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from impasto import spectrum
+from impasto import lbfgs, spectrum
 from impasto.lbfgs import Lbfgs
-from impasto.spectrum import FIRST_PAIRS, LEAST, Spectrum
+from impasto.spectrum import BINS, FIRST_PAIRS, LEAST, Spectrum
 
-SIDE, LONG = 8, 24
+SIDE, LONG = 8, 40
 
 
 def noise(seed: int, *shape: int) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-def pattern(found: Spectrum, k: int) -> Tensor:
-    """The square that coefficient k stands for, of length 1."""
-    return found.pixels(torch.eye(len(found.scale)).double()[k : k + 1])
+def some(height: int, width: int, channels: int = 3) -> Spectrum:
+    """A spectrum with a scale of its own for each bin."""
+    scale = noise(9, channels, BINS).exp()
+    return Spectrum(torch.zeros(1, channels, height, width).double(), scale)
 
 
 class Bowl:
-    """1/2 z^T K z with a curvature of its own for each coefficient of each square."""
+    """1/2 |V^T x|^2: its curvature is the square of V's scale, in all the picture."""
 
     def __init__(self, height: int, width: int) -> None:
-        self.squares = Lbfgs(torch.zeros(1, 3, height, width).double(), block=SIDE)
-        n = 3 * SIDE * SIDE
-        self.curvature = torch.logspace(0, 3, n).double()[torch.randperm(n, generator=seed())]
+        steep = torch.logspace(0, 1.5, BINS).double().flip(0)
+        known = torch.stack([steep, 0.5 * steep, 0.3 * steep])
+        self.filter = Spectrum(torch.zeros(1, 3, height, width).double(), known)
 
     def gradient(self, x: Tensor) -> Tensor:
-        shared = self.squares.spectrum
-        assert shared is not None
-        turned = shared.of_changes(self.squares._split(x)) * self.curvature
-        return self.squares._joined(shared.pixels(turned))
+        return self.filter.changes(self.filter.gradients(x)).contiguous()
 
-    def after(self, steps: int, x: Tensor) -> float:
+    def after(self, steps: int, x: Tensor, known: Tensor | None = None) -> float:
         """The loss that L-BFGS comes to."""
-        optimizer = Lbfgs(x, history=5, block=SIDE)
+        optimizer = Lbfgs(x, history=5, block=SIDE, known=known)
         for _ in range(steps):
             x.grad = self.gradient(x)
             optimizer.step()
         return float((x * self.gradient(x)).sum()) / 2
 
 
-def seed() -> torch.Generator:
-    return torch.Generator().manual_seed(0)
+@pytest.mark.parametrize(("channels", "height", "width"), [(1, 5, 33), (3, 40, 67), (3, 64, 2)])
+def test_gradients_are_those_of_the_change_of_variables(
+    channels: int, height: int, width: int
+) -> None:
+    """<W z, g> = <z, W^T g>, also of pictures smaller than what they are mirrored by."""
+    found = some(height, width, channels)
+    z, g = noise(1, 1, channels, height, width), noise(2, 1, channels, height, width)
+    there = (found.changes(z) * g).sum()
+    torch.testing.assert_close(there, (z * found.gradients(g)).sum())
+    assert (found.changes(z) - z).abs().max() > 0.1
 
 
-@pytest.mark.parametrize("channels", [1, 3])
-def test_what_is_turned_is_turned_back(channels: int) -> None:
-    found = Spectrum(channels, SIDE, torch.zeros(1).double())
-    found.scale = noise(0, channels * SIDE**2).exp()
-    s, y = noise(1, 5, channels * SIDE**2), noise(2, 5, channels * SIDE**2)
-    torch.testing.assert_close(found.pixels(found.of_changes(s)), s)
-    along = (found.of_changes(s) * found.of_gradients(y)).sum(1)
-    torch.testing.assert_close(along, (s * y).sum(1))
+def test_flat_colours_and_a_chessboard_are_multiplied_by_the_ends_of_the_scale() -> None:
+    found = some(67, 90)
+    flat = torch.ones(1, 3, 67, 90).double()
+    torch.testing.assert_close(found.changes(flat), found.scale[0, 0] * flat)
+    for row, colour in ((1, [1.0, -1, 0]), (2, [1.0, 1, -2])):
+        coloured = flat * torch.tensor(colour).double().view(1, 3, 1, 1)
+        torch.testing.assert_close(found.changes(coloured), found.scale[row, 0] * coloured)
+    y, x = torch.arange(67)[:, None], torch.arange(90)
+    board = flat * (1 - 2.0 * ((y + x) % 2))
+    torch.testing.assert_close(found.changes(board), found.scale[0, -1] * board)
 
 
-def test_the_patterns_are_colours_and_waves() -> None:
-    found = Spectrum(3, SIDE, torch.zeros(1).double())
-    flat = pattern(found, 0).view(3, SIDE, SIDE)
-    torch.testing.assert_close(flat, torch.full_like(flat, 1 / (3 * SIDE**2) ** 0.5))
-    red_green = pattern(found, SIDE**2).view(3, SIDE, SIDE)
-    assert red_green[0].min() > 0
-    torch.testing.assert_close(red_green[0], -red_green[1])
-    assert red_green[2].abs().max() < 1e-12
-    across = pattern(found, 1).view(3, SIDE, SIDE)  # half a wave from left to right
-    torch.testing.assert_close(across, -across.flip(2))
-    assert across[..., 0].min() > 0
+def test_waves_between_two_bins_are_multiplied_by_what_lies_between() -> None:
+    found = some(40, 40)
+    width = found.size[1]
+    number = np.arange(width // 2 + 1) / width * 2**0.5  # of upright waves
+    at = np.sqrt(number) * (BINS - 1)
+    expected = np.interp(at, np.arange(BINS), found.scale[1].numpy())
+    np.testing.assert_allclose(found.filter[1, 0].numpy(), expected)
 
 
-def test_nothing_is_scaled_before_enough_pairs_are_seen() -> None:
-    found = Spectrum(1, 2, torch.zeros(1).double())
-    s = torch.tensor([[1.0, 2.0, 3.0, 4.0], [4.0, 3.0, 2.0, 1.0]]).double()
-    curvature = torch.tensor([1.0, 4.0, 9.0, -5.0]).double()
-    for _ in range(FIRST_PAIRS):
+def test_a_scale_changes_no_lengths_on_average() -> None:
+    torch.testing.assert_close(some(40, 60).filter.log().mean(), torch.zeros(()).double())
+
+
+def seen(found: Spectrum, curvature: Tensor, seed: int) -> None:
+    """Show it a pair of a loss with a curvature for each bin, in z."""
+    s = noise(seed, 1, 3, *found.size)
+    steep = curvature[:, found.bins.round().long()] * found.filter.square()
+    y = torch.fft.irfft2(found._waves(s) * steep, s=found.size)
+    found.see(s, torch.einsum("cd,bchw->bdhw", found.colours, y))
+
+
+def test_curvatures_are_found_once_enough_pairs_were_seen() -> None:
+    found = Spectrum(torch.zeros(1, 3, 30, 50).double())
+    present = found.bins.round().long().unique()
+    curvature = torch.linspace(1, 9, 3 * BINS).double().view(3, BINS)
+    curvature[2, BINS - 1] = -5
+    for i in range(FIRST_PAIRS):
         assert found.renew() is None
-        found.see(s, curvature * s)
+        seen(found, curvature, i)
+    assert not found.learnt
     change = found.renew()
     assert change is not None
-    floored = torch.tensor([1.0, 4.0, 9.0, LEAST * 1.0]).double()  # the median: the lower one
-    expected = floored.rsqrt() / floored.rsqrt().log().mean().exp()
-    torch.testing.assert_close(found.scale, expected)
-    torch.testing.assert_close(change, expected)
-    for _ in range(12):
+    assert found.learnt
+    torch.testing.assert_close(change, found.filter)
+    known = torch.zeros_like(curvature)  # bins without waves are as flat as can be
+    known[:, present] = curvature[:, present]
+    expected = known.clamp_min(LEAST * known.median()).rsqrt()
+    torch.testing.assert_close(found.scale / found.scale[0, 9], expected / expected[0, 9])
+    for i in range(12):
         assert found.renew() is None
-        found.see(s / found.scale, 2 * curvature * s * found.scale)
+        seen(found, 2 * curvature, i)
     change = found.renew()
     assert change is not None
-    torch.testing.assert_close(change, torch.ones(4).double())  # twice as steep everywhere
+    torch.testing.assert_close(change, torch.ones_like(change))  # twice as steep everywhere
     assert found.due == 18
 
 
 def test_a_loss_that_curves_the_other_way_teaches_nothing() -> None:
-    found = Spectrum(1, 2, torch.zeros(1).double())
-    for _ in range(FIRST_PAIRS):
-        found.see(torch.ones(3, 4).double(), -torch.ones(3, 4).double())
+    found = Spectrum(torch.zeros(1, 3, 30, 50).double())
+    for i in range(FIRST_PAIRS):
+        seen(found, -torch.ones(3, BINS).double(), i)
     assert found.renew() is None
-    assert found.scale.tolist() == [1] * 4
+    assert not found.learnt
+    assert found.scale.unique().tolist() == [1]
 
 
 def test_steps_are_fewer_where_frequencies_differ(monkeypatch: pytest.MonkeyPatch) -> None:
     bowl, start = Bowl(LONG, LONG), noise(0, 1, 3, LONG, LONG)
     shared = bowl.after(40, start.clone())
     monkeypatch.setattr(spectrum, "FIRST_PAIRS", 1000)
-    assert shared < bowl.after(40, start.clone()) / 10
+    assert shared < bowl.after(40, start.clone()) / 3
+    known = 1 / bowl.filter.scale
+    assert bowl.after(12, start.clone(), known) < bowl.after(12, start.clone()) / 3
+
+
+def test_the_first_step_is_as_long_as_asked_for_whatever_is_known() -> None:
+    x = torch.zeros(1, 3, LONG, LONG).double()
+    optimizer = Lbfgs(x, block=SIDE, known=some(LONG, LONG).scale)
+    x.grad = noise(0, 1, 3, LONG, LONG)
+    optimizer.step()
+    assert float(x.square().mean().sqrt()) == pytest.approx(lbfgs.FIRST_STEP)
 
 
 def test_a_step_is_what_the_pixels_took() -> None:
-    """Squares across the border lose what lies beyond it, and know it."""
-    bowl, x = Bowl(LONG, LONG), noise(0, 1, 3, LONG - 3, LONG - 5)
-    whole = torch.zeros(1, 3, LONG, LONG).double()
+    """Also where squares reach beyond the border, before and after what is shared was renewed."""
+    bowl, x = Bowl(LONG - 3, LONG - 5), noise(0, 1, 3, LONG - 3, LONG - 5)
     optimizer = Lbfgs(x, history=5, block=SIDE)
     for _ in range(15):
-        before = x.clone()
-        whole[..., : LONG - 3, : LONG - 5] = x
-        x.grad = bowl.gradient(whole)[..., : LONG - 3, : LONG - 5].contiguous()
+        before, x.grad = x.clone(), bowl.gradient(x)
         optimizer.step()
         assert optimizer.change is not None
         torch.testing.assert_close(optimizer._moved(optimizer.change), x - before)
     assert optimizer.spectrum is not None
     assert optimizer.spectrum.scale.std() > 0.1
+
+
+def test_what_is_remembered_is_scaled_with_the_rest() -> None:
+    """After a renewal the pairs are still the steps and slopes that the pixels had; but for a
+    little at the borders, where the picture is mirrored."""
+    bowl, x = Bowl(LONG, LONG), noise(0, 1, 3, LONG, LONG)
+    optimizer = Lbfgs(x, history=5, block=SIDE)
+    for _ in range(FIRST_PAIRS + 1):
+        x.grad = bowl.gradient(x)
+        optimizer.step()
+    before = [optimizer._moved(row) for row in optimizer.vectors[:, 0::2].unbind(1)]
+    products = optimizer.products.clone()
+    optimizer._renew()
+    after = [optimizer._moved(row) for row in optimizer.vectors[:, 0::2].unbind(1)]
+    assert optimizer.spectrum is not None
+    assert optimizer.spectrum.learnt
+    for one, other in zip(before, after, strict=True):
+        inside = one[..., 8:-8, 8:-8]
+        assert (one - other)[..., 8:-8, 8:-8].norm() < 0.02 * inside.norm()
+    assert (products - optimizer.products).abs().max() > 0.1 * products.abs().max()
+    rows = optimizer.vectors
+    torch.testing.assert_close(torch.bmm(rows, rows.mT), optimizer.products)
 
 
 def test_stopped_and_resumed_is_uninterrupted() -> None:

@@ -9,8 +9,9 @@ The departure: all that happens in every square of the picture apart, as in the 
 quasi-Newton methods of Griewank and Toint 1982. The losses are sums over positions, each of which
 sees a part of the picture, so one evaluation tells something of every square's curvature, where a
 single pair for all of them tells it once. What squares share, the moments, is in each pair anyhow:
-they all moved together. What they share besides is how steep the loss is along each frequency of a
-square (see `spectrum`). With one memory for the whole picture it is the textbook's L-BFGS.
+they all moved together. What they share besides is how steep the loss is along each frequency:
+pairs and steps are those of z, in which it is equally steep along all (see `spectrum`). With one
+memory for the whole picture it is the textbook's L-BFGS.
 """
 
 from typing import Any
@@ -28,6 +29,9 @@ CARRIED_STEP = 0.005  # the same where a coarser scale has done its part: more o
 CURVATURE = 1e-4  # a pair counts if s.y > CURVATURE |s| |y|: less is rounding noise
 SQUARE_CURVATURE = 0.05  # the same in one square of several, which others disturb
 LONGEST = 3.0  # times the usual (median) step: no square takes a longer one
+SLOPE = 0.01  # times the steepest gradient: squares with less, such as masked ones, are not usual
+BOLDER = 1.0  # a square's first guess, s.y / y.y, is longer by this times the filled part of the
+# memory: it is right along what is steep, which by then the pairs see to, and the rest is flatter
 BACK = 0.25  # of a step that led uphill, where what it taught does not make it shorter
 
 
@@ -35,7 +39,8 @@ class Lbfgs(torch.optim.Optimizer):
     """Limited-memory BFGS with full steps and no line search: one evaluation a step.
 
     `block` is the side of the squares in px, for pixels of shape 1 c h w; 0 for one memory of the
-    whole, which pictures no larger than that have, too. The first step goes down the gradient by
+    whole, which pictures no larger than that have, too. `known` is the scale of a `Spectrum` that
+    was learnt of the same loss at another size. The first step goes down the gradient by
     `first_step` (torch.optim.LBFGS scales it by the gradient's sum, and refuses pairs with s.y <
     1e-10: both depend on the scale of the loss).
     """
@@ -47,11 +52,12 @@ class Lbfgs(torch.optim.Optimizer):
         history: int = 20,
         first_step: float = FIRST_STEP,
         block: int = 0,
+        known: Tensor | None = None,
     ) -> None:
         super().__init__([pixels], {"lr": lr})
         self.pixels, self.history, self.first_step = pixels, history, first_step
         self.side = block if pixels.dim() == 4 and block < max(pixels.shape[2:]) else 0
-        self.spectrum = Spectrum(pixels.shape[1], block, pixels) if self.side else None
+        self.spectrum = Spectrum(pixels, known) if self.side else None
         squares, values = self._split(pixels).shape
         self.curvature = CURVATURE if squares == 1 else SQUARE_CURVATURE
         # s of slot i in row 2i, y in row 2i + 1, each square's by itself
@@ -61,24 +67,23 @@ class Lbfgs(torch.optim.Optimizer):
             squares, 2 * history, 2 * history, dtype=torch.float64, device=numbers
         )
         self.slots: list[int] = []  # filled slots, the oldest pair first
-        self.gradient: Tensor | None = None  # of the step before: of the pixels, in squares
-        self.change: Tensor | None = None  # of the step before, as all of the memory: of `spectrum`
+        self.gradient: Tensor | None = None  # of the step before, of z, in squares
+        self.change: Tensor | None = None  # of z by the step before
 
     @torch.no_grad()
     def step(self, closure: object = None) -> None:  # type: ignore[override]  # noqa: ARG002
         """Move the pixels, whose `grad` is set, by one step."""
         assert self.pixels.grad is not None
-        gradient = self._split(self.pixels.grad)
         rate: float = self.param_groups[0]["lr"]
+        self._renew()
+        gradient = self._seen(self.pixels.grad)
         if self.gradient is None or self.change is None:
-            change = self._first(self._seen(gradient))
+            change = self._first(gradient)
         else:
-            self._renew()
-            # the difference of gradients first: in TF32 that of their coefficients would be noise
-            y, now = self._seen(gradient - self.gradient), self._seen(gradient)
-            change = self._direction(now, self._remember(self.change, y, now))
-        self.gradient = gradient  # the caller makes a new one for every step
-        self._move(change.mul_(rate))
+            along = self._remember(self.change, gradient - self.gradient, gradient)
+            change = self._direction(gradient, along)
+        self.gradient, self.change = gradient, change.mul_(rate)
+        self.pixels.add_(self._moved(self.change))
 
     @torch.no_grad()
     def retreat(self) -> None:
@@ -90,13 +95,13 @@ class Lbfgs(torch.optim.Optimizer):
         assert self.pixels.grad is not None
         assert self.gradient is not None
         assert self.change is not None
-        change, before = self.change, self._seen(self.gradient)
-        y = self._seen(self._split(self.pixels.grad) - self.gradient)
-        along = self._remember(change, y, before)
+        change, before = self.change, self.gradient
+        along = self._remember(change, self._seen(self.pixels.grad) - before, before)
         self.pixels.sub_(self._moved(change))
         rate: float = self.param_groups[0]["lr"]
         learned = self._direction(before, along).mul_(rate)
-        self._move(learned if learned.norm() < change.norm() else change.mul(BACK))
+        self.change = learned if learned.norm() < change.norm() else change.mul(BACK)
+        self.pixels.add_(self._moved(self.change))
 
     def memory(self) -> dict[str, Any]:
         """All that `remember` needs to go on: the filled rows, their products, the last step."""
@@ -122,38 +127,38 @@ class Lbfgs(torch.optim.Optimizer):
         if self.spectrum is not None:
             self.spectrum.remember(memory)
 
-    def _seen(self, gradient: Float[Tensor, "b n"]) -> Float[Tensor, "b n"]:
-        """A gradient of pixels as the memory has it."""
-        return gradient if self.spectrum is None else self.spectrum.of_gradients(gradient)
+    def _seen(self, gradient: Tensor) -> Float[Tensor, "b n"]:
+        """The pixels' gradient as that of z, in squares."""
+        return self._split(gradient if self.spectrum is None else self.spectrum.gradients(gradient))
 
     def _moved(self, change: Float[Tensor, "b n"]) -> Tensor:
-        """A change as the memory has it as one of the picture."""
-        return self._joined(change if self.spectrum is None else self.spectrum.pixels(change))
-
-    def _move(self, change: Float[Tensor, "b n"]) -> None:
-        """Change the pixels."""
-        moved = self._moved(change)
-        self.pixels.add_(moved)
-        if self.spectrum is not None and any(side % self.side for side in moved.shape[2:]):
-            # squares across the border lose what lies beyond it
-            change = self.spectrum.of_changes(self._split(moved))
-        self.change = change
+        """A change of z as one of the pixels."""
+        joined = self._joined(change)
+        return joined if self.spectrum is None else self.spectrum.changes(joined)
 
     def _renew(self) -> None:
         """From time to time, scale all that is remembered by what was learnt since."""
-        change = None if self.spectrum is None else self.spectrum.renew()
-        if change is None or self.change is None:
+        spectrum = self.spectrum
+        change = None if spectrum is None else spectrum.renew()
+        if change is None or spectrum is None or self.change is None or self.gradient is None:
             return
-        self.change = self.change / change
-        rows = self.vectors[:, : 2 * len(self.slots)]
-        rows[:, 0::2] /= change
-        rows[:, 1::2] *= change
+        rows, inverse = self.vectors[:, : 2 * len(self.slots)], 1 / change
+
+        def step(squares: Tensor) -> Tensor:
+            return self._split(spectrum.changes(self._joined(squares), inverse))
+
+        def slope(squares: Tensor) -> Tensor:
+            return self._split(spectrum.gradients(self._joined(squares), change))
+
+        self.change, self.gradient = step(self.change), slope(self.gradient)
+        for i in range(rows.shape[1]):
+            rows[:, i] = slope(rows[:, i]) if i % 2 else step(rows[:, i])
         m = rows.shape[1]
         self.products[:, :m, :m] = torch.bmm(rows, rows.transpose(1, 2)).to(self.products)
 
     def _first(self, gradient: Float[Tensor, "b n"]) -> Float[Tensor, "b n"]:
         """Down the gradient: what is known without a memory."""
-        size = gradient.square().sum().div(self.pixels.numel()).sqrt().clamp_min(1e-30)
+        size = self._moved(gradient).square().mean().sqrt().clamp_min(1e-30)
         return gradient * (-self.first_step / size)
 
     def _remember(
@@ -161,7 +166,7 @@ class Lbfgs(torch.optim.Optimizer):
     ) -> Float[Tensor, "b m"]:
         """Take in a pair, if its curvature is positive; the gradient's product with every row."""
         if self.spectrum is not None:
-            self.spectrum.see(s, y)
+            self.spectrum.see(self._joined(s), self._joined(y))
         if bool(self._curved(_dot(s, s), _dot(s, y), _dot(y, y)).any()):
             full = len(self.slots) == self.history
             slot = self.slots.pop(0) if full else len(self.slots)
@@ -196,7 +201,9 @@ class Lbfgs(torch.optim.Optimizer):
         known = self.vectors[:, : rows.shape[1]]
         made.unsqueeze(1).baddbmm_(-rows.to(gradient)[:, None], known)
         lengths = made.norm(dim=1)
-        usual = lengths[lengths > 0].median() if bool((lengths > 0).any()) else lengths.max()
+        steep = gradient.norm(dim=1)
+        moved = steep > SLOPE * steep.max()
+        usual = lengths[moved].median() if bool(moved.any()) else lengths.max()
         return made.mul_((LONGEST * usual / lengths.clamp_min(1e-30)).clamp_max(1)[:, None])
 
     def _coefficients(self, along: Float[Tensor, "b m"]) -> tuple[Tensor, Float[Tensor, "b"]]:
@@ -222,6 +229,8 @@ class Lbfgs(torch.optim.Optimizer):
             s = 2 * i
             alphas[i] = inverse[:, i] * (_dot(table[:, s], rows) + along[:, s] * own)
             rows[:, s + 1] -= alphas[i]
+        if self.side:
+            scale = scale * (1 + BOLDER * len(self.slots) / self.history)
         rows, own = rows * scale[:, None], own * scale
         for i in self.slots:
             y = 2 * i + 1

@@ -18,7 +18,7 @@ Evaluate = Callable[[Tensor], tuple[Terms, Tensor]]
 
 LEARNING_RATES = {"lbfgs": 1.0, "adam": 0.02, "adagrad": 0.1, "sgd": 0.02, "rmsprop": 0.005}
 DIVERGENCE = 10.0  # a loss so many times that of the start has run away
-RISE = 1.5  # times the loss before: such a step of L-BFGS is taken back
+RISE = 1.1  # times the loss before: such a step of L-BFGS is taken back
 RETREATS = 5  # in a row; after that the rise is taken, unless it has run away
 RESTARTS = 3  # of a run that diverged, from its best picture and with empty memory
 
@@ -30,7 +30,8 @@ class Minimiser:
     half. Its pixels are free, those of the first-order methods are clamped to [0, 1]. A loss that
     is not finite, or ten times that of the start, sends the run back to its best picture with empty
     memory; the fourth time it raises DivergedError. `pixels` is live: clone it to keep it.
-    `first_step` is that of L-BFGS, in units of full brightness.
+    `first_step` is that of L-BFGS, in units of full brightness; `known` is what it knows of the
+    loss before its first step (see `Spectrum`).
     """
 
     def __init__(
@@ -38,8 +39,9 @@ class Minimiser:
         image: Float[Tensor, "1 3 h w"],
         settings: Settings,
         first_step: float = FIRST_STEP,
+        known: Tensor | None = None,
     ) -> None:
-        self.settings, self.first_step = settings, first_step
+        self.settings, self.first_step, self.known = settings, first_step, known
         self.pixels = image.detach().clone()
         self.best, self.best_loss = self.pixels.clone(), math.inf
         self.first_loss: float | None = None
@@ -78,9 +80,17 @@ class Minimiser:
             self.pixels.clamp_(0, 1)
         return terms
 
+    @property
+    def learnt(self) -> Tensor | None:
+        """What another size of the same loss may begin with as `known`."""
+        spectrum = self.optimizer.spectrum if isinstance(self.optimizer, Lbfgs) else None
+        return spectrum.scale if spectrum is not None and spectrum.learnt else self.known
+
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """All that a later `load` needs to go on as if nothing had happened: tensors, numbers."""
         tensors = {"pixels": self.pixels, "best": self.best}
+        if self.known is not None:
+            tensors["known"] = self.known
         numbers = {
             "best_loss": self.best_loss if math.isfinite(self.best_loss) else None,
             "first_loss": self.first_loss,
@@ -101,6 +111,8 @@ class Minimiser:
         """Go on from a state."""
         self.pixels.copy_(tensors["pixels"])
         self.best.copy_(tensors["best"])
+        known = tensors.get("known")
+        self.known = None if known is None else known.to(self.pixels, copy=True)
         best_loss = numbers["best_loss"]
         self.best_loss = math.inf if best_loss is None else best_loss
         self.first_loss, self.last_loss = numbers["first_loss"], numbers["last_loss"]
@@ -141,9 +153,8 @@ class Minimiser:
         pixels, rate = [self.pixels], self._rate()
         match self.settings.optimizer:
             case "lbfgs":
-                return Lbfgs(
-                    self.pixels, rate, self.settings.history, self.first_step, self.settings.block
-                )
+                history, block = self.settings.history, self.settings.block
+                return Lbfgs(self.pixels, rate, history, self.first_step, block, self.known)
             case "adam":
                 # fused: in one pass over the pixels, with no picture on the way
                 fused = self.pixels.device.type in ("cpu", "cuda")

@@ -77,6 +77,7 @@ class Painter:
         self.seconds = 0.0
         self.scale, self.taken = 0, 0  # the scale being painted, and its steps so far
         self.minimiser: Minimiser | None = None
+        self.learnt: dict[str, Tensor] = {}  # of the objective: `detail` or `whole`, see Spectrum
         self.optimizers: list[str] = []  # what moved the pixels at each scale so far
         self.note: str | None = None
         self.resumed = resume is not None
@@ -122,8 +123,10 @@ class Painter:
     def _begin_scale(self, scale: int, plan: memory.Footprint) -> None:
         """The pixels of a scale, and the optimiser that there is memory for."""
         settings = self._moved_by(plan.optimizer, plan.history)
-        self.minimiser = self._minimiser(self._begin(self.sizes[scale]), scale, settings)
+        pixels = self._begin(self.sizes[scale])
+        self._keep_learnt(self.taken <= self.schedule.details[self.scale])
         self.scale, self.taken = scale, 0
+        self.minimiser = self._minimiser(pixels, settings)
         name = f"lbfgs {plan.history}" if plan.optimizer == "lbfgs" else plan.optimizer
         self.optimizers.append(name)
         if settings is not self.settings:
@@ -132,16 +135,24 @@ class Painter:
     def _begin_objective(self, plan: memory.Footprint) -> None:
         """The same pixels with an empty memory: it was one of another objective."""
         settings, pixels = self._moved_by(plan.optimizer, plan.history), self._pixels()
+        self._keep_learnt(detail=True)
         self.minimiser = None  # a large picture has no room for two memories
-        self.minimiser = self._minimiser(pixels, self.scale, settings)
+        self.minimiser = self._minimiser(pixels, settings)
 
-    def _minimiser(self, image: Tensor, scale: int, settings: Settings) -> Minimiser:
-        """The minimiser of a scale. It begins carefully where its start is near the end: after the
-        first scale, and at the photo if little of the painting is to come."""
-        first = lbfgs.CARRIED_STEP if scale else lbfgs.FIRST_STEP
+    def _keep_learnt(self, detail: bool) -> None:
+        """Keep what the minimiser learnt for the next scale, before another takes its place."""
+        if self.minimiser is not None and self.minimiser.learnt is not None:
+            self.learnt["detail" if detail else "whole"] = self.minimiser.learnt
+
+    def _minimiser(self, image: Tensor, settings: Settings) -> Minimiser:
+        """The minimiser of the scale's next steps. It begins carefully where its start is near the
+        end: after the first scale, and at the photo if little of the painting is to come."""
+        first = lbfgs.CARRIED_STEP if self.scale else lbfgs.FIRST_STEP
         if settings.start in ("content", "recolored"):
             first *= max(LEAST_REACH, self.scene.reach)
-        return Minimiser(image, settings, first)
+        detail = self.taken < self.schedule.details[self.scale]
+        known = self.learnt.get("detail" if detail else "whole")
+        return Minimiser(image, settings, first, known)
 
     def _moved_by(self, optimizer: str, history: int) -> Settings:
         """The settings with that optimiser, and its own learning rate if it is not theirs."""
@@ -173,6 +184,7 @@ class Painter:
         """Where the run stands, as tensors and facts."""
         assert self.minimiser is not None
         tensors, numbers = self.minimiser.state()
+        tensors |= {f"learnt.{name}": value for name, value in self.learnt.items()}
         return tensors, {
             "recipe": self.recipe(),
             "minimiser": numbers,
@@ -198,8 +210,13 @@ class Painter:
         self.scale, self.taken = facts["scale"], facts["taken"]
         self.optimizers = its["optimizers"]
         self.history, self.seconds = facts["history"], facts["seconds"]
+        self.learnt = {
+            name.removeprefix("learnt."): value.to(self.device, copy=True)
+            for name, value in tensors.items()
+            if name.startswith("learnt.")
+        }
         pixels = tensors["pixels"].to(self.device)
-        self.minimiser = self._minimiser(pixels, self.scale, self._moved_by(*facts["optimizer"]))
+        self.minimiser = self._minimiser(pixels, self._moved_by(*facts["optimizer"]))
         self.minimiser.load(tensors, facts["minimiser"])
 
     def footprint(self, size: tuple[int, int]) -> memory.Footprint:

@@ -1,11 +1,13 @@
-"""What the squares of a picture share: how steep the loss is along each of their frequencies.
+"""What all of the picture shares: how steep the loss is along each frequency and colour.
 
-A square's pixels are told apart by colour and frequency: brightness and two differences of colours,
-each by its discrete cosine transform. Along each of these coefficients the mean curvature of all
-squares, sum s . y / sum s . s, says how long a step should be; L-BFGS begins with one number for
-all of them, and in many dimensions it is long before a square's own pairs correct that. So it works
-in coefficients divided by the square root of that curvature, in which all are equally steep:
-what is called a diagonal preconditioner, learnt on the way.
+A convolutional network treats every place alike, and with it the losses: along waves of one length
+and colour (brightness and two differences of colours) they are about equally steep wherever the
+waves are. sum s . y / sum s . s over the coefficients of a pair's Fourier transform is that
+curvature, and over all directions and the last few pairs it is soon known. L-BFGS begins with one
+number for all of them, and in many dimensions it is long before the pairs correct that. So it works
+on z = W^-1 x, where W divides each wave by the square root of its curvature: in z all are equally
+steep, which is called a preconditioner. W is a filter that reaches a few pixels: a part of z is
+about the part of x in its place.
 """
 
 import math
@@ -14,49 +16,79 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn import functional as F
 
 COLOURS = ((1, 1, 1), (1, -1, 0), (1, 1, -2))  # the rows: brightness, red - green, yellow - blue
-FIRST_PAIRS = 8  # of each square, before the curvatures are used
+BINS = 32  # of wave numbers, denser for long waves: evenly spaced in their square root
+REACH = 32  # px beyond each border of a picture that are filtered with it
+FIRST_PAIRS = 8  # before the curvatures are used
 LONGER = 1.5  # times as many pairs before they are measured anew
 LEAST = 0.2  # times the median curvature: less is taken for that, negative ones as well
 
 
 class Spectrum:
-    """The curvature of each coefficient of squares of c by side by side pixels.
+    """The curvature by colour and frequency of pictures as large as `like`, 1 c h w.
 
-    `scale` multiplies the coefficients of a gradient and divides those of a change: z of both.
+    `scale`, c by BINS, is what W multiplies the waves of each bin with, between the middles of bins
+    interpolated; `known` is one that was learnt before, at whatever size. Beyond its borders a
+    picture is mirrored.
     """
 
-    def __init__(self, channels: int, side: int, like: Tensor) -> None:
-        self.shape = (channels, side, side)
+    def __init__(
+        self, like: Float[Tensor, "1 c h w"], known: Float[Tensor, "c bins"] | None = None
+    ) -> None:
+        channels, height, width = like.shape[1:]
+        (left, right), (top, bottom) = _margins(width), _margins(height)
+        self.margins = left, right, top, bottom
+        self.size = height, width = top + height + bottom, left + width + right
         colours = torch.tensor(COLOURS) if channels == 3 else torch.eye(channels)
-        self.colours = _unit(colours.double()).to(like)
-        self.cosines = _cosines(side).to(like)
-        size = channels * side * side
-        self.scale = like.new_ones(size)
-        self.ss, self.sy = like.new_zeros(size), like.new_zeros(size)
+        colours = colours.double()
+        self.colours = (colours / colours.norm(dim=1, keepdim=True)).to(like)
+        rows = torch.fft.fftfreq(self.size[0], dtype=torch.float64)
+        columns = torch.fft.rfftfreq(self.size[1], dtype=torch.float64)
+        number = (2 * (rows[:, None].square() + columns.square())).sqrt()  # 1 for a chessboard
+        self.bins = (number.clamp_max(1).sqrt() * (BINS - 1)).to(like)
+        sums = torch.float32 if like.device.type == "mps" else torch.float64
+        self.ss = torch.zeros(channels, BINS, dtype=sums, device=like.device)
+        self.sy = torch.zeros_like(self.ss)
         self.pairs, self.due = 0, FIRST_PAIRS
+        self.learnt = known is not None
+        self.scale = like.new_ones(channels, BINS)
+        self._use(self.scale if known is None else known.to(like))
 
-    def of_gradients(self, squares: Float[Tensor, "b n"]) -> Float[Tensor, "b n"]:
-        """Gradients of pixels as gradients of z."""
-        return self._turned(squares, self.cosines, self.colours) * self.scale
+    def changes(
+        self, z: Float[Tensor, "1 c h w"], filter: Tensor | None = None
+    ) -> Float[Tensor, "1 c h w"]:
+        """W z: changes of z as changes of x. `filter` takes the place of W's, by wave.
 
-    def of_changes(self, squares: Float[Tensor, "b n"]) -> Float[Tensor, "b n"]:
-        """Changes of pixels as changes of z."""
-        return self._turned(squares, self.cosines, self.colours) / self.scale
+        The same picture as long as nothing was learnt.
+        """
+        if not self.learnt and filter is None:
+            return z
+        left, right, top, bottom = self.margins
+        made = self._filtered(F.pad(z, self.margins, mode="reflect"), filter)
+        height, width = self.size
+        return made[..., top : height - bottom, left : width - right]
 
-    def pixels(self, changes: Float[Tensor, "b n"]) -> Float[Tensor, "b n"]:
-        """Changes of z as changes of pixels."""
-        return self._turned(changes * self.scale, self.cosines.T, self.colours.T)
+    def gradients(
+        self, g: Float[Tensor, "1 c h w"], filter: Tensor | None = None
+    ) -> Float[Tensor, "1 c h w"]:
+        """W^T g: gradients of x as gradients of z. `filter` as in `changes`."""
+        if not self.learnt and filter is None:
+            return g
+        made = self._filtered(F.pad(g, self.margins), filter)
+        folded: Tensor = torch.ops.aten.reflection_pad2d_backward(made, g, self.margins)
+        return folded
 
-    def see(self, s: Float[Tensor, "b n"], y: Float[Tensor, "b n"]) -> None:
-        """Take in a pair of every square, in z."""
-        self.ss += (s * self.scale).square().sum(0)
-        self.sy += (s * y).sum(0)
+    def see(self, s: Float[Tensor, "1 c h w"], y: Float[Tensor, "1 c h w"]) -> None:
+        """Take in a pair of z."""
+        change, slope = self._waves(s), self._waves(y)
+        self.sy += self._binned((change * slope.conj()).real)
+        self.ss += self._binned((change.abs() * self.filter).square())
         self.pairs += 1
 
-    def renew(self) -> Tensor | None:
-        """What the scale is multiplied by from now on, if it is time to."""
+    def renew(self) -> Float[Tensor, "c h m"] | None:
+        """What W multiplies each wave with, beside what it did until now, if it is time to."""
         if self.pairs < self.due:
             return None
         curvature = self.sy / self.ss.clamp_min(1e-30)
@@ -66,35 +98,57 @@ class Spectrum:
         self.sy.zero_()
         if not usual > 0:
             return None
-        scale = curvature.clamp_min(LEAST * usual).rsqrt()
-        scale /= scale.log().mean().exp()
-        change = scale / self.scale
-        self.scale = scale
-        return change
+        before, self.learnt = self.filter, True
+        self._use(curvature.clamp_min(LEAST * usual).rsqrt().to(self.scale))
+        return self.filter / before
 
     def memory(self) -> dict[str, Any]:
         """All that `remember` needs to go on."""
-        return {"scale": self.scale, "ss": self.ss, "sy": self.sy, "seen": [self.pairs, self.due]}
+        seen = [self.pairs, self.due, self.learnt]
+        return {"scale": self.scale, "ss": self.ss, "sy": self.sy, "seen": seen}
 
     def remember(self, memory: dict[str, Any]) -> None:
         """Go on from what another run remembered."""
-        for name in ("scale", "ss", "sy"):
-            setattr(self, name, memory[name].to(self.ss, copy=True))
-        self.pairs, self.due = memory["seen"]
+        self.ss.copy_(memory["ss"])
+        self.sy.copy_(memory["sy"])
+        self.pairs, self.due, self.learnt = memory["seen"]
+        self.scale = memory["scale"].to(self.scale, copy=True)
+        self.filter = self._interpolated(self.scale)
 
-    def _turned(self, squares: Tensor, cosines: Tensor, colours: Tensor) -> Float[Tensor, "b n"]:
-        made = cosines @ squares.view(-1, *self.shape) @ cosines.T
-        turned: Tensor = torch.einsum("dc,bcij->bdij", colours, made).flatten(1)
-        return turned
+    def _use(self, scale: Float[Tensor, "c bins"]) -> None:
+        """Take this scale from now on, divided by its geometric mean over all waves."""
+        self.scale = scale / self._interpolated(scale).log().mean().exp()
+        self.filter = self._interpolated(self.scale)
+
+    def _interpolated(self, scale: Float[Tensor, "c bins"]) -> Float[Tensor, "c h m"]:
+        """A scale wave by wave."""
+        lower = self.bins.floor().clamp_max(BINS - 2)
+        index = lower.long()
+        return torch.lerp(scale[:, index], scale[:, index + 1], self.bins - lower)
+
+    def _binned(self, values: Float[Tensor, "1 c h m"]) -> Float[Tensor, "c bins"]:
+        """The sums of what falls into each bin."""
+        index, sums = self.bins.round().long().flatten(), torch.zeros_like(self.ss)
+        for one, found in zip(values[0], sums, strict=True):
+            found.index_add_(0, index, one.flatten().to(sums))
+        return sums
+
+    def _filtered(self, picture: Tensor, filter: Tensor | None) -> Tensor:
+        waves = self._waves(picture) * (self.filter if filter is None else filter)
+        return self._mixed(self.colours.T, torch.fft.irfft2(waves, s=self.size))
+
+    def _waves(self, picture: Float[Tensor, "1 c h w"]) -> Tensor:
+        """The Fourier transform by colour, without the half that repeats the other; smaller
+        pictures are continued by zeros."""
+        waves: Tensor = torch.fft.rfft2(self._mixed(self.colours, picture), s=self.size)
+        return waves
+
+    def _mixed(self, colours: Tensor, picture: Tensor) -> Float[Tensor, "1 c h w"]:
+        return torch.einsum("dc,bchw->bdhw", colours, picture)
 
 
-def _cosines(side: int) -> Float[Tensor, "n n"]:
-    """The orthonormal discrete cosine transform (DCT-II): frequencies by positions."""
-    n = torch.arange(side, dtype=torch.float64)
-    return _unit(torch.cos(torch.pi / side * n[:, None] * (n + 0.5)))
-
-
-def _unit(rows: Float[Tensor, "m n"]) -> Float[Tensor, "m n"]:
-    """Rows of length 1."""
-    unit: Tensor = rows / rows.norm(dim=1, keepdim=True)
-    return unit
+def _margins(side: int) -> tuple[int, int]:
+    """How far a picture is mirrored, before and after: to a length with small factors."""
+    before = min(REACH, side - 1)
+    rest = -(side + 2 * before) % REACH
+    return before, min(before + rest, side - 1)
