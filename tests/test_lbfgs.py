@@ -109,14 +109,14 @@ def test_no_square_takes_a_step_much_longer_than_the_others() -> None:
 
 def test_masked_squares_do_not_shorten_the_steps_of_others() -> None:
     """What is shared leaks a little of a step into its surroundings: that is not the usual step."""
-    known = torch.linspace(1.5, 0.5, BINS).expand(3, BINS)
+    known = torch.linspace(2, 0.5, BINS).expand(3, BINS)
     x = torch.zeros(1, 3, 48, 48)
     optimizer = Lbfgs(x, 1.0, 5, block=8, known=known)
-    for _ in range(10):
+    for _ in range(12):
         x.grad = torch.zeros_like(x)
-        x.grad[..., :8, :8] = x[..., :8, :8] - 1
+        x.grad[..., :8, :8] = torch.linspace(1, 5, 8) * (x[..., :8, :8] - 1)
         optimizer.step()
-    assert x[..., :8, :8].sub(1).abs().max() < 0.02
+    assert x[..., :8, :8].sub(1).abs().max() < 0.01  # 0.05 where all squares are counted
 
 
 def test_squares_without_a_gradient_stay() -> None:

@@ -9,8 +9,10 @@ import torch
 from test_paint import SMALL, painted
 
 import impasto
-from impasto import memory, paint
+from impasto import memory, paint, paintings, spectrum
 from impasto.errors import PictureError
+from impasto.painter import Painter
+from impasto.scene import Scene
 from impasto.settings import settings_for
 
 
@@ -29,6 +31,38 @@ def test_resumed_is_uninterrupted(photo: Path, tmp_path: Path, start: str, stop:
     assert torch.equal(found.picture.pixels, whole.picture.pixels)
     assert found.encoded() == whole.encoded()
     assert found.history == whole.history
+
+
+@pytest.mark.parametrize("stop", [2, 6, 8, 12, 13])
+def test_what_is_learnt_is_carried_from_scale_to_scale_and_resumed(
+    photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop: int
+) -> None:
+    """The curvature of waves, of the whole objective and of steps for detail apart."""
+    monkeypatch.setattr(spectrum, "FIRST_PAIRS", 1)
+    changes: dict[str, Any] = SMALL | {
+        "size": 128, "steps": (4, 4, 3), "detail_steps": 3, "block": 16,
+    }  # fmt: skip
+    file = tmp_path / "run.safetensors"
+    run = Painter(Scene(impasto.images.read(photo), paintings.read("great-wave"),
+                        settings_for(**changes)))  # fmt: skip
+    learnt: dict[str, torch.Tensor] = {}
+    for step in run.paint():
+        assert run.minimiser is not None
+        kind = "detail" if "detail" in step.losses else "whole"
+        began = step.step in (1, 5, 8, 12, 15)  # with these steps, a minimiser of its own
+        if began and kind in learnt:
+            assert run.minimiser.known is not None
+            torch.testing.assert_close(run.minimiser.known, learnt[kind])
+        elif began:
+            assert run.minimiser.known is None
+        if run.minimiser.learnt is not None:
+            learnt[kind] = run.minimiser.learnt.clone()
+        if step.step == stop:
+            step.save_checkpoint(file)
+    assert set(learnt) == {"detail", "whole"}
+    whole = run.picture(full_size=False).pixels
+    *_, last = impasto.steps(photo, "great-wave", resume=file, **changes)
+    assert torch.equal(last.picture(full_size=False).pixels, whole)
 
 
 def test_a_checkpoint_of_something_else_is_refused(photo: Path, tmp_path: Path) -> None:

@@ -64,7 +64,7 @@ def pictures_of(optimizer: str, history: int) -> int:
     L-BFGS's inner products take as much as one for 20 pairs in squares of 32 px.
     """
     if optimizer == "lbfgs":
-        return 2 * history + 11
+        return 2 * history + 10
     return 5 if optimizer == "adam" else 4
 
 

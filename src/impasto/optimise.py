@@ -27,9 +27,9 @@ class Minimiser:
     """The pixels of one scale and the memory of the optimiser that moves them.
 
     Every step is one evaluation: L-BFGS takes its full step, and takes it back if the loss rose by
-    half. Its pixels are free, those of the first-order methods are clamped to [0, 1]. A loss that
-    is not finite, or ten times that of the start, sends the run back to its best picture with empty
-    memory; the fourth time it raises DivergedError. `pixels` is live: clone it to keep it.
+    a tenth. Its pixels are free, those of the first-order methods are clamped to [0, 1]. A loss
+    that is not finite, or ten times that of the start, sends the run back to its best picture with
+    empty memory; the fourth time it raises DivergedError. `pixels` is live: clone it to keep it.
     `first_step` is that of L-BFGS, in units of full brightness; `known` is what it knows of the
     loss before its first step (see `Spectrum`).
     """
@@ -90,7 +90,7 @@ class Minimiser:
         """All that a later `load` needs to go on as if nothing had happened: tensors, numbers."""
         tensors = {"pixels": self.pixels, "best": self.best}
         if self.known is not None:
-            tensors["known"] = self.known
+            tensors["known"] = self.known.clone()  # a file holds no tensor twice
         numbers = {
             "best_loss": self.best_loss if math.isfinite(self.best_loss) else None,
             "first_loss": self.first_loss,
