@@ -67,8 +67,9 @@ class Lbfgs(torch.optim.Optimizer):
             squares, 2 * history, 2 * history, dtype=torch.float64, device=numbers
         )
         self.slots: list[int] = []  # filled slots, the oldest pair first
-        self.gradient: Tensor | None = None  # of the step before, of z, in squares
-        self.change: Tensor | None = None  # of z by the step before
+        # of z, in squares, by the step before; the caller makes a new gradient for every step
+        self.gradient: Tensor | None = None
+        self.change: Tensor | None = None
 
     @torch.no_grad()
     def step(self, closure: object = None) -> None:  # type: ignore[override]  # noqa: ARG002
