@@ -17,36 +17,62 @@ def weights(d: int, c: int) -> Tensor:
     return torch.randn(d, c, 3, 3, generator=torch.Generator().manual_seed(2)) / (3 * c**0.5)
 
 
+def test_the_matrices_of_the_paper() -> None:
+    a, g, b = (form.float() for form in winograd.forms(2))
+    # Lavin and Gray 2016, section 4.1; but for the sign of the last row
+    torch.testing.assert_close(a, torch.tensor([[1.0, 1, 1, 0], [0, 1, -1, 1]]))
+    halves = torch.tensor([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]])
+    torch.testing.assert_close(g, halves)
+    signs = torch.tensor([[1.0, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, -1, 0, 1]])
+    torch.testing.assert_close(b, signs)
+
+
+@pytest.mark.parametrize("m", [2, 4])
+def test_one_row_of_products(m: int) -> None:
+    # F(m, 3): A^T [(G g) * (B^T d)] are m values of the correlation of d with g
+    a, g, b = winograd.forms(m)
+    d, kernel = torch.arange(1.0, m + 3).double() ** 2, torch.tensor([3.0, -1, 2]).double()
+    found = a @ ((g @ kernel) * (b @ d))
+    torch.testing.assert_close(found, d.unfold(0, 3, 1) @ kernel)
+
+
 def test_one_square_by_hand() -> None:
     # one channel: d is 1 ... 16 row by row, g has a 1 above its middle and a 2 to the left of it
     d = torch.arange(1.0, 17).view(1, 1, 4, 4)
     g = torch.tensor([[0.0, 1, 0], [2, 0, 0], [0, 0, 0]]).view(1, 1, 3, 3)
     # Y[0, 0] = d[0, 1] + 2 d[1, 0] = 2 + 10; one to the right adds 3, one down 12
     expected = torch.tensor([[12.0, 15], [24, 27]]).view(1, 1, 2, 2)
-    found = winograd.convolution(d, winograd.transformed(g), torch.tensor([0.5]))
+    found = winograd.convolution(d, winograd.transformed(g, 2), torch.tensor([0.5]))
     torch.testing.assert_close(found, expected + 0.5)
 
 
-@pytest.mark.parametrize("size", [(4, 4), (5, 8), (8, 7), (3, 3), (22, 34)])
+@pytest.mark.parametrize("size", [(4, 4), (5, 8), (8, 7), (3, 3), (22, 34), (50, 19)])
 @pytest.mark.parametrize("batch", [1, 2])
+@pytest.mark.parametrize("m", [2, 4])
 def test_it_is_the_convolution(
-    size: tuple[int, int], batch: int, monkeypatch: pytest.MonkeyPatch
+    size: tuple[int, int], batch: int, m: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    columns = (size[1] + 1) // 2 - 1  # of squares: strips of three, the last of fewer
-    monkeypatch.setattr(winograd, "STRIP_VALUES", 16 * 16 * max(columns, 1) * 3)
+    columns = -(-(size[1] - 2) // m)  # of squares: strips of three, the last of fewer
+    monkeypatch.setattr(winograd, "STRIP_VALUES", (m + 2) ** 2 * 16 * columns * 3)
     x, weight, bias = maps(8, *size, b=batch), weights(16, 8), torch.randn(16)
-    found = winograd.convolution(x, winograd.transformed(weight), bias)
-    torch.testing.assert_close(found, F.conv2d(x, weight, bias))
+    found = winograd.convolution(x, winograd.transformed(weight, m), bias)
+    torch.testing.assert_close(found, F.conv2d(x, weight, bias), rtol=1e-5, atol=1e-5)
     assert found.is_contiguous(memory_format=torch.channels_last)
 
 
 @pytest.mark.parametrize(
-    ("dtype", "worst"), [(torch.float32, 5e-7), (torch.bfloat16, 5.2e-3)], ids=str
+    ("dtype", "m", "worst"),
+    [
+        (torch.float32, 2, 4e-7),
+        (torch.float32, 4, 1.2e-6),
+        (torch.bfloat16, 2, 5.2e-3),
+        (torch.bfloat16, 4, 1.5e-2),
+    ],
 )
-def test_its_error_is_small(dtype: torch.dtype, worst: float) -> None:
+def test_its_error_is_small(dtype: torch.dtype, m: int, worst: float) -> None:
     x, weight = maps(256, 18, 18).relu().to(dtype), weights(256, 256)
     exact = F.conv2d(x.double(), weight.double())
-    found = winograd.convolution(x, winograd.transformed(weight).to(dtype)).double()
+    found = winograd.convolution(x, winograd.transformed(weight, m).to(dtype)).double()
     assert (found - exact).norm() < worst * exact.norm()
 
 
@@ -54,7 +80,7 @@ def test_its_error_is_small(dtype: torch.dtype, worst: float) -> None:
     ("weight", "dtype", "expected"),
     [
         (torch.zeros(256, 512, 3, 3), torch.float32, True),
-        (torch.zeros(256, 128, 3, 3), torch.float32, False),
+        (torch.zeros(256, 128, 3, 3), torch.float32, True),
         (torch.zeros(128, 128, 3, 3), torch.bfloat16, True),
         (torch.zeros(64, 128, 3, 3), torch.bfloat16, False),
         (torch.zeros(512, 64, 3, 3), torch.float32, False),
@@ -67,6 +93,16 @@ def test_where_it_pays(weight: Tensor, dtype: torch.dtype, expected: bool) -> No
     assert winograd.pays(weight, dtype) is expected
 
 
+@pytest.mark.parametrize(
+    ("dtype", "squares"), [(torch.float32, (36, 36)), (torch.bfloat16, (16, 36))], ids=str
+)
+def test_only_what_must_be_exact_takes_small_squares(
+    dtype: torch.dtype, squares: tuple[int, int]
+) -> None:
+    made = layers.kernel(weights(128, 128), torch.zeros(128), dtype)
+    assert (len(made.weight), len(made.back)) == squares
+
+
 @pytest.mark.parametrize("padding", ["zero", "reflect", "replicate", "circular"])
 @pytest.mark.parametrize("size", [(6, 8), (5, 7)])
 def test_wide_layers_take_it_and_have_the_same_gradient(
@@ -74,8 +110,8 @@ def test_wide_layers_take_it_and_have_the_same_gradient(
 ) -> None:
     weight, bias = weights(512, 256), torch.randn(512)
     kernel = layers.kernel(weight, bias)
-    assert kernel.weight.shape == (16, 256, 512)
-    assert kernel.back.shape == (16, 512, 256)
+    assert kernel.weight.shape == (36, 256, 512)
+    assert kernel.back.shape == (36, 512, 256)
     x = maps(256, *size).requires_grad_()
     found = layers.convolution(x, kernel, padding)
     expected = F.relu(F.conv2d(layers.pad(x, padding), weight, bias))

@@ -25,9 +25,9 @@ Padding = Literal["zero", "reflect", "replicate", "circular"]
 class Kernel(NamedTuple):
     """The constants of a 3x3 convolution: in channels_last, or in Winograd's form where it pays."""
 
-    weight: Float[Tensor, "d c 3 3"] | Float[Tensor, "16 c d"]
+    weight: Float[Tensor, "d c 3 3"] | Float[Tensor, "squares c d"]
     bias: Float[Tensor, "d"]
-    back: Float[Tensor, "c d 3 3"] | Float[Tensor, "16 d c"]
+    back: Float[Tensor, "c d 3 3"] | Float[Tensor, "squares d c"]
     """The weights turned by half a circle, channels swapped: a plain convolution with them takes a
     gradient back, with half the memory of PyTorch's own backward pass (oneDNN copies its map)."""
 
@@ -38,13 +38,19 @@ def kernel(
     """A convolution's constants from its weights and bias, for maps of a dtype (else theirs)."""
     dtype = dtype or weight.dtype
     back = weight.flip(2, 3).transpose(0, 1)
-    return Kernel(constants(weight, dtype), bias.to(dtype), constants(back, dtype))
+    return Kernel(constants(weight, dtype), bias.to(dtype), constants(back, dtype, exact=False))
 
 
-def constants(weight: Float[Tensor, "d c m m"], dtype: torch.dtype) -> Tensor:
-    """What `convolved` takes of the weights: themselves, or Winograd's form, 16 c d."""
+def constants(
+    weight: Float[Tensor, "d c m m"], dtype: torch.dtype, exact: bool = True
+) -> Float[Tensor, "d c m m"] | Float[Tensor, "squares c d"]:
+    """What `convolved` takes of the weights: themselves, or Winograd's form.
+
+    In squares of four, unless they are to be exact in a type that is not.
+    """
     if winograd.pays(weight, dtype):
-        return winograd.transformed(weight).to(dtype)
+        squares = 2 if exact and torch.finfo(dtype).bits < 32 else 4
+        return winograd.transformed(weight, squares).to(dtype)
     return weight.to(dtype, memory_format=torch.channels_last)
 
 
