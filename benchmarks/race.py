@@ -43,6 +43,7 @@ OBJECTIVES: dict[str, tuple[type[Objective], dict[str, Any]]] = {
             },
             "start": "content",
             "block": 16,
+            "history": 20,
             "steps": (10, 10, 10),
             "detail_steps": (0,),  # shallow layers alone lead astray where they weigh so much
         },

@@ -3,7 +3,7 @@
     python -m benchmarks.scaling [--sizes 256 512 1024 2048 4096 8192] [--json FILE]
 
 Every case is a process of its own, whose peak resident memory the system reports; bytes per pixel
-are what it takes beyond that of a picture of 64 px, with L-BFGS's memory of 20 pairs full. `whole`
+are what it takes beyond that of a picture of 64 px, with L-BFGS's memory of 12 pairs full. `whole`
 keeps its buffers, `lean` gives them back (what impasto does by itself where memory is short),
 `tiles` are of 512 px. Above 2048 px a limit is set: 3 GiB for 4096 px, 6 GiB for 8192 px; there a
 step takes minutes, and one is taken. Times are those of evaluating loss and gradient and moving
@@ -65,9 +65,10 @@ def lean_limit(size: int) -> str:
     import torch
 
     from impasto import device, memory
+    from impasto.settings import settings_for
 
     dtype = device.choose_dtype("auto", torch.device("cpu"))
-    roomy = memory.footprint((size, size), dtype, "lbfgs", 20, 2**62, 80)
+    roomy = memory.footprint((size, size), dtype, "lbfgs", settings_for().history, 2**62, 80)
     saved = size**2 * (memory.ROOMY_BYTES[dtype] - memory.LEAN_BYTES[dtype])
     return f"{(roomy.bytes - saved / 2) / memory.HEADROOM / 2**20:.0f}M"
 
@@ -107,7 +108,7 @@ def measure(size: int, **options: Any) -> dict[str, Any]:
         times.append(time.perf_counter() - began)
         optimizer = painter.minimiser.optimizer if painter.minimiser else None
         if len(times) == 1 and isinstance(optimizer, Lbfgs):
-            optimizer.vectors.zero_()  # takes the memory that twenty more steps would fill
+            optimizer.vectors.zero_()  # takes the memory that further steps would fill
     paint.result(step).encoded("PNG")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     late = sorted(times[2:] or times)

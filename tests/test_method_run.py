@@ -204,7 +204,7 @@ def test_lbfgs() -> None:
     H <- (I - rho s y^T) H (I - rho y s^T) + rho s s^T   for each pair, the oldest first
     """
     assert (lbfgs.FIRST_STEP, lbfgs.CARRIED_STEP) == (0.02, 0.005)
-    assert (settings_for().history, settings_for("paper").history) == (20, 100)
+    assert (settings_for().history, settings_for("paper").history) == (12, 100)
     (change, g, _), *others = steps_of_lbfgs(history=3)
     torch.testing.assert_close(change, -0.02 * g / g.square().mean().sqrt())
     for change, g, pairs in others:

@@ -138,7 +138,7 @@ def test_where_memory_is_short_another_optimiser_paints_and_says_so(
     whole = paint.result(step)
     assert notes[4] == "memory is short: 64 px are painted with adam"
     assert [note for note in notes if note] == [notes[4]]
-    assert whole.recipe["optimizers"] == ["lbfgs 20", "adam"]
+    assert whole.recipe["optimizers"] == ["lbfgs 12", "adam"]
     *_, last = impasto.steps(photo, "great-wave", **SMALL, learning_rate=0.9, resume=file)
     resumed = paint.result(last)
     assert torch.equal(resumed.picture.pixels, whole.picture.pixels)

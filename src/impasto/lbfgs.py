@@ -49,7 +49,7 @@ class Lbfgs(torch.optim.Optimizer):
         self,
         pixels: Tensor,
         lr: float = 1.0,
-        history: int = 20,
+        history: int = 12,
         first_step: float = FIRST_STEP,
         block: int = 0,
         known: Tensor | None = None,

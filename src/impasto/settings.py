@@ -172,7 +172,7 @@ class Settings:
         0.9, "Momentum of sgd.", at_least=0, at_most=0.999, group="Optimisation"
     )
     history: int = setting(
-        20, "How many past steps L-BFGS remembers.", at_least=1, at_most=200, group="Optimisation"
+        12, "How many past steps L-BFGS remembers.", at_least=1, at_most=200, group="Optimisation"
     )
     block: int = setting(
         32,
