@@ -77,30 +77,36 @@ def test_its_error_is_small(dtype: torch.dtype, m: int, worst: float) -> None:
 
 
 @pytest.mark.parametrize(
-    ("weight", "dtype", "expected"),
+    ("weight", "dtype", "m", "expected"),
     [
-        (torch.zeros(256, 512, 3, 3), torch.float32, True),
-        (torch.zeros(256, 128, 3, 3), torch.float32, True),
-        (torch.zeros(128, 128, 3, 3), torch.bfloat16, True),
-        (torch.zeros(64, 128, 3, 3), torch.bfloat16, False),
-        (torch.zeros(512, 64, 3, 3), torch.float32, False),
-        (torch.zeros(256, 256, 2, 2), torch.float32, False),
-        (torch.zeros(256, 256, 3, 3), torch.float64, False),
-        (torch.zeros(256, 256, 3, 3, device="meta"), torch.float32, False),
+        (torch.zeros(256, 512, 3, 3), torch.float32, 2, True),
+        (torch.zeros(256, 128, 3, 3), torch.float32, 2, False),
+        (torch.zeros(256, 128, 3, 3), torch.float32, 4, True),
+        (torch.zeros(128, 128, 3, 3), torch.bfloat16, 2, True),
+        (torch.zeros(64, 128, 3, 3), torch.bfloat16, 4, False),
+        (torch.zeros(512, 64, 3, 3), torch.float32, 4, False),
+        (torch.zeros(256, 256, 2, 2), torch.float32, 4, False),
+        (torch.zeros(256, 256, 3, 3), torch.float64, 4, False),
+        (torch.zeros(256, 256, 3, 3, device="meta"), torch.float32, 4, False),
     ],
 )
-def test_where_it_pays(weight: Tensor, dtype: torch.dtype, expected: bool) -> None:
-    assert winograd.pays(weight, dtype) is expected
+def test_where_it_pays(weight: Tensor, dtype: torch.dtype, m: int, expected: bool) -> None:
+    assert winograd.pays(weight, dtype, m) is expected
 
 
 @pytest.mark.parametrize(
-    ("dtype", "squares"), [(torch.float32, (36, 36)), (torch.bfloat16, (16, 36))], ids=str
+    ("dtype", "shapes"),
+    [
+        (torch.float32, ((128, 128, 3, 3), (36, 128, 128))),
+        (torch.bfloat16, ((16, 128, 128), (36, 128, 128))),
+    ],
+    ids=str,
 )
-def test_only_what_must_be_exact_takes_small_squares(
-    dtype: torch.dtype, squares: tuple[int, int]
+def test_maps_take_small_squares_and_gradients_large_ones(
+    dtype: torch.dtype, shapes: tuple[tuple[int, ...], tuple[int, ...]]
 ) -> None:
     made = layers.kernel(weights(128, 128), torch.zeros(128), dtype)
-    assert (len(made.weight), len(made.back)) == squares
+    assert (made.weight.shape, made.back.shape) == shapes
 
 
 @pytest.mark.parametrize("padding", ["zero", "reflect", "replicate", "circular"])
@@ -110,7 +116,7 @@ def test_wide_layers_take_it_and_have_the_same_gradient(
 ) -> None:
     weight, bias = weights(512, 256), torch.randn(512)
     kernel = layers.kernel(weight, bias)
-    assert kernel.weight.shape == (36, 256, 512)
+    assert kernel.weight.shape == (16, 256, 512)
     assert kernel.back.shape == (36, 512, 256)
     x = maps(256, *size).requires_grad_()
     found = layers.convolution(x, kernel, padding)

@@ -46,10 +46,10 @@ def constants(
 ) -> Float[Tensor, "d c m m"] | Float[Tensor, "squares c d"]:
     """What `convolved` takes of the weights: themselves, or Winograd's form.
 
-    In squares of four, unless they are to be exact in a type that is not.
+    In small squares where the result is to be exact, in large ones for gradients.
     """
-    if winograd.pays(weight, dtype):
-        squares = 2 if exact and torch.finfo(dtype).bits < 32 else 4
+    squares = 2 if exact else 4
+    if winograd.pays(weight, dtype, squares):
         return winograd.transformed(weight, squares).to(dtype)
     return weight.to(dtype, memory_format=torch.channels_last)
 
