@@ -9,7 +9,6 @@ moments and their gradients; all else is overhead. Winograd's way (impasto.winog
 fewer, so `share` may pass 1; `done` counts what it does in their place.
 """
 
-import math
 import time
 from collections.abc import Callable
 from functools import partial
@@ -19,7 +18,7 @@ import torch
 from torch.nn import functional as F
 
 from benchmarks.report import parser, publish
-from impasto import device, images, layers, paint, paintings, vgg
+from impasto import device, images, paint, paintings, vgg, winograd
 from impasto.settings import settings_for
 
 SHAPES = ((64, 512), (128, 256), (256, 128), (512, 64))  # channels, side
@@ -83,9 +82,10 @@ def step_flop(size: int, dtype: torch.dtype | None = None) -> float:
         width = widths[vgg.block_of(layer)]
         if layer.startswith("conv"):
             kernel = torch.empty(width, channels, 3, 3)
-            for exact in (True, False):  # forward, backward
-                form = None if dtype is None else layers.constants(kernel, dtype, exact)
-                flop += 2 * products(form) * channels * width * side**2
+            for m in (2, 4):  # forward, backward
+                quick = dtype is not None and winograd.pays(kernel, dtype, m)
+                products = (m + 2) ** 2 / m**2 if quick else 9
+                flop += 2 * products * channels * width * side**2
             channels = width
         elif layer.startswith("pool"):
             side //= 2
@@ -94,14 +94,6 @@ def step_flop(size: int, dtype: torch.dtype | None = None) -> float:
         if layer == "relu5_1":
             break
     return flop
-
-
-def products(form: torch.Tensor | None) -> float:
-    """Of a 3x3 convolution, for each result and channel: 9, or fewer Winograd's way."""
-    if form is None or form.dim() == 4:
-        return 9
-    squares = len(form)
-    return squares / (math.isqrt(squares) - 2) ** 2
 
 
 def best_of(repeats: int, call: Callable[[], object], on: torch.device) -> float:

@@ -99,7 +99,7 @@ class _Space:
     ) -> None:
         squares, c, d = kernel.shape
         a, _, b = forms(m)
-        self.m, self.columns = m, columns
+        self.m = m
         self.spread = torch.kron(b, b).to(maps)
         self.seen = maps.new_empty(max(squares * c, m * m * d) * rows * columns)
         self.full = maps.new_empty(squares * c * rows * columns)
