@@ -2,7 +2,7 @@
 
     python -m benchmarks.estimate [--preset draft] [--json FILE]
 
-Each case is a process of its own: a whole run, in one piece, lean and in tiles. Seconds are those
+Each case is a process of its own: a whole run, in one piece and in tiles. Seconds are those
 of painting; bytes are the peak of the process.
 """
 
@@ -62,7 +62,7 @@ def measure(case: dict[str, Any]) -> dict[str, Any]:
     taken = time.perf_counter() - began
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     return {
-        "way": f"tiles of {plan.tile}" if plan.tile else "lean" if plan.lean else "whole",
+        "way": f"tiles of {plan.tile}" if plan.tile else "whole",
         "estimated s": seconds, "s": taken, "s / estimate": taken / seconds,
         "estimated GB": size / 1e9, "GB": peak / 1e9, "GB / estimate": peak / size,
     }  # fmt: skip

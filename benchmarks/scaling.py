@@ -1,11 +1,10 @@
-"""Microseconds and bytes for each pixel and step: whole, lean, in tiles, and under a limit.
+"""Microseconds and bytes for each pixel and step: whole, in tiles, and under a limit.
 
     python -m benchmarks.scaling [--sizes 256 512 1024 2048 4096 8192] [--json FILE]
 
 Every case is a process of its own, whose peak resident memory the system reports; bytes per pixel
-are what it takes beyond that of a picture of 64 px, with L-BFGS's memory of 12 pairs full. `whole`
-keeps its buffers, `lean` gives them back (what impasto does by itself where memory is short),
-`tiles` are of 512 px. Above 2048 px a limit is set: 3 GiB for 4096 px, 6 GiB for 8192 px; there a
+are what it takes beyond that of a picture of 64 px, with L-BFGS's memory of 12 pairs full. `tiles`
+are of 512 px. Above 2048 px a limit is set: 3 GiB for 4096 px, 6 GiB for 8192 px; there a
 step takes minutes, and one is taken. Times are those of evaluating loss and gradient and moving
 the pixels.
 """
@@ -54,23 +53,10 @@ def ways(size: int) -> dict[str, dict[str, Any]]:
     if size > LARGEST_WHOLE:
         limit = LIMITS[size]
         return {f"{limit} limit": {"memory_limit": limit}}
-    found: dict[str, dict[str, Any]] = {"whole": {}, "lean": {"memory_limit": lean_limit(size)}}
+    found: dict[str, dict[str, Any]] = {"whole": {}}
     if size > TILE:
         found["tiles"] = {"tile": TILE}
     return found
-
-
-def lean_limit(size: int) -> str:
-    """A limit under which a picture of this size fits lean, and not otherwise."""
-    import torch
-
-    from impasto import device, memory
-    from impasto.settings import settings_for
-
-    dtype = device.choose_dtype("auto", torch.device("cpu"))
-    roomy = memory.footprint((size, size), dtype, "lbfgs", settings_for().history, 2**62, 80)
-    saved = size**2 * (memory.ROOMY_BYTES[dtype] - memory.LEAN_BYTES[dtype])
-    return f"{(roomy.bytes - saved / 2) / memory.HEADROOM / 2**20:.0f}M"
 
 
 def measured(case: dict[str, Any]) -> dict[str, Any]:

@@ -126,7 +126,7 @@ def test_where_memory_is_short_another_optimiser_paints_and_says_so(
 
     def short(size: tuple[int, int], *arguments: Any) -> memory.Footprint:
         found = footprint(size, *arguments)
-        return replace(found, optimizer="adam", lean=True) if max(size) == 64 else found
+        return replace(found, optimizer="adam") if max(size) == 64 else found
 
     monkeypatch.setattr(memory, "footprint", short)
     file = tmp_path / "run.safetensors"

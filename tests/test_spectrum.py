@@ -83,7 +83,8 @@ def seen(found: Spectrum, curvature: Tensor, seed: int) -> None:
     """Show it a pair of a loss with a curvature for each bin, in z."""
     s = noise(seed, 1, 3, *found.size)
     steep = curvature[:, found.bins.round().long()] * found.filter.square()
-    y = torch.fft.irfft2(found._waves(s) * steep, s=found.size)
+    waves = torch.fft.rfft2(torch.einsum("dc,bchw->bdhw", found.colours, s))
+    y = torch.fft.irfft2(waves * steep, s=found.size)
     found.see(s, torch.einsum("cd,bchw->bdhw", found.colours, y))
 
 

@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from impasto import losses, moments, tiles, vgg, weights
+from impasto.buffers import Buffers
 from impasto.layers import Padding, constants, convolved, pad
 from impasto.measuring import features_of
 from impasto.moments import Moments
@@ -164,14 +165,16 @@ class AdaIN:
         return tiles.plan(shape[-2], shape[-1], tile, [LAYER], self.padding == "circular")
 
     def _decoded(self, x: Tensor) -> Tensor:
+        buffers = self.encoder.buffers
         for name in DECODER:
             weight, bias = self.kernels[name]
             if name in UPSAMPLED:
-                x = _upsampled(x, weight, bias, self.padding)
+                x = _upsampled(x, weight, bias, self.padding, buffers)
             elif name == LAST:
-                x = _in_blocks(pad(x, self.padding), weight, bias)
+                x = _in_blocks(pad(x, self.padding, buffers), weight, bias)
             else:
-                x = F.relu_(convolved(pad(x, self.padding), weight, bias))
+                around = pad(x, self.padding, buffers)
+                x = convolved(around, weight, bias, rectify=True, buffers=buffers)
         return x
 
 
@@ -211,17 +214,17 @@ def _phases(weight: Float[Tensor, "d c 3 3"]) -> Float[Tensor, "d4 c 2 2"]:
 
 
 def _upsampled(
-    x: Float[Tensor, "b c h w"], weight: Tensor, bias: Tensor, padding: Padding
+    x: Float[Tensor, "b c h w"], weight: Tensor, bias: Tensor, padding: Padding, buffers: Buffers
 ) -> Float[Tensor, "b d h2 w2"]:
     """The map doubled by repetition, padded and convolved, by `_phases`, and rectified.
 
     The doubled map's reflected border is the map's own last row repeated.
     """
     height, width = x.shape[-2:]
-    around = pad(x, "circular" if padding == "circular" else "replicate")
+    around = pad(x, "circular" if padding == "circular" else "replicate", buffers)
     phases = F.conv2d(around, weight, bias.repeat(4)).relu_().chunk(4, 1)
     b, c = phases[0].shape[:2]
-    found = x.new_empty(b, height, 2, width, 2, c)
+    found = buffers.take(x, b, height, 2, width, 2, c)
     for number, phase in enumerate(phases):
         row, column = divmod(number, 2)
         inside = phase[:, :, row : row + height, column : column + width]

@@ -12,7 +12,7 @@ Precision = Literal["auto", "float32", "bfloat16"]
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # from glibc's malloc.h
 LARGEST_INT = 2**31 - 1
-LEAN_BUFFER = 4 * 1024**2  # bytes of the largest buffer that is kept where memory is short
+SOME_BYTES = 4 * 1024**2  # of the largest buffer that is kept where most maps have their own memory
 
 
 def choose_device(name: str) -> torch.device:
@@ -52,21 +52,23 @@ def has_bfloat16(device: torch.device) -> bool:
     return False
 
 
-def keep_large_buffers(lean: bool = False) -> bool:
+def keep_large_buffers(up_to: int = LARGEST_INT) -> bool:
     """Tell glibc not to hand every large buffer back to the kernel; True if it took the advice.
 
     By default each feature map of some MiB is mapped anew and its pages are zeroed one fault at a
     time: at 2048x1536 that costs more than the convolutions. What is kept is kept with holes,
-    though: `lean` gives everything above 4 MiB back, for half the memory and a third more time.
+    though. Where maps have `buffers` of their own, only what is smaller than `up_to` bytes is kept.
     No effect elsewhere than on glibc.
     """
     if platform.libc_ver()[0] != "glibc":
         return False
     library = ctypes.CDLL(None)
-    if lean:
+    if up_to < LARGEST_INT:
         library.malloc_trim(0)
-    kept = LEAN_BUFFER if lean else LARGEST_INT
-    took = [library.mallopt(M_MMAP_THRESHOLD, kept), library.mallopt(M_TRIM_THRESHOLD, LARGEST_INT)]
+    took = [
+        library.mallopt(M_MMAP_THRESHOLD, up_to),
+        library.mallopt(M_TRIM_THRESHOLD, LARGEST_INT),
+    ]
     return all(took)
 
 

@@ -18,7 +18,9 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from impasto import winograd
+from impasto.buffers import Buffers
 
+STRIP_VALUES = 2**20  # of a plain convolution's maps that are made at a time: 2 MB in bfloat16
 Padding = Literal["zero", "reflect", "replicate", "circular"]
 
 
@@ -59,11 +61,42 @@ def convolved(
     weight: Tensor,
     bias: Float[Tensor, "d"] | None,
     zeros: int = 0,
+    rectify: bool = False,
+    buffers: Buffers | None = None,
 ) -> Float[Tensor, "b d h w"]:
-    """The convolution of maps with so many zeros around them, with `constants`; no gradient."""
+    """The convolution of maps with so many zeros around them, with `constants`; its positive part
+    if `rectify`. No gradient."""
+    buffers = buffers or Buffers()
     if weight.dim() == 4:
-        return F.conv2d(x, weight, bias, padding=zeros)
-    return winograd.convolution(F.pad(x, (zeros,) * 4) if zeros else x, weight, bias)
+        return _plain(x, weight, bias, zeros, rectify, buffers)
+    made = winograd.convolution(x, weight, bias, zeros, buffers)
+    return F.relu_(made) if rectify else made
+
+
+def _plain(
+    x: Tensor, weight: Tensor, bias: Tensor | None, zeros: int, rectify: bool, buffers: Buffers
+) -> Float[Tensor, "b d h w"]:
+    """A convolution without detours, strip by strip into a buffer of ours."""
+    if x.device.type != "cpu":
+        made = F.conv2d(x, weight, bias, padding=zeros)
+        return F.relu_(made) if rectify else made
+    b, _, height, width = x.shape
+    h, w = height + 2 * zeros - 2, width + 2 * zeros - 2
+    made = buffers.maps(x, b, len(weight), h, w)
+    strip = max(1, STRIP_VALUES // (b * w * max(weight.shape[:2])))
+    for top in range(0, h, strip):
+        out = made[:, :, top : top + strip]
+        first, end = top - zeros, top - zeros + out.shape[2] + 2
+        above, below = max(0, -first), max(0, end - height)
+        seen = x[:, :, max(0, first) : min(end, height)]
+        if above or below:
+            seen = F.pad(seen, (0, 0, above, below))
+        found = F.conv2d(seen, weight, bias, padding=(0, zeros))
+        if rectify:
+            torch.clamp_min(found, 0, out=out)
+        else:
+            out.copy_(found)
+    return made
 
 
 def convolution(
@@ -72,31 +105,47 @@ def convolution(
     padding: Padding,
     rectify: bool = True,
     pooled: bool = False,
+    buffers: Buffers | None = None,
 ) -> Float[Tensor, "b d h w"]:
     """A 3x3 convolution, padded by one pixel; its positive part if `rectify`.
 
     Differentiable with respect to x alone. `pooled`: the result goes into `max_pool` and nowhere
     else. That sends no gradient to units that are zero, so none need be remembered.
     """
-    made: Tensor = _Convolution.apply(x, kernel, padding, rectify, pooled)  # type: ignore[no-untyped-call]
+    made: Tensor = _Convolution.apply(  # type: ignore[no-untyped-call]
+        x, kernel, padding, rectify, pooled, buffers or Buffers()
+    )
     return made
 
 
-def pad(x: Float[Tensor, "b c h w"], padding: Padding) -> Float[Tensor, "b c height width"]:
+def pad(
+    x: Float[Tensor, "b c h w"], padding: Padding, buffers: Buffers | None = None
+) -> Float[Tensor, "b c height width"]:
     """The maps with one position more on each side."""
-    return F.pad(x, (1, 1, 1, 1), mode="constant" if padding == "zero" else padding)
+    made = winograd.framed(x, 1, 1, 1, buffers or Buffers())
+    for axis in (3, 2) if padding != "zero" else ():
+        last = made.shape[axis] - 1
+        near, far = {"reflect": (2, last - 2), "replicate": (1, last - 1),
+                     "circular": (last - 1, 1)}[padding]  # fmt: skip
+        made.select(axis, 0).copy_(made.select(axis, near))
+        made.select(axis, last).copy_(made.select(axis, far))
+    return made
 
 
-def max_pool(x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h2 w2"]:
+def max_pool(
+    x: Float[Tensor, "b c h w"], buffers: Buffers | None = None
+) -> Float[Tensor, "b c h2 w2"]:
     """The maximum of each 2x2 window of rectified maps; an odd last row or column is left out.
 
     The gradient goes to the first of equal maxima, row by row, as PyTorch's does; windows of
     zeros, whose units are dead, send none.
     """
-    if not (torch.is_grad_enabled() and x.requires_grad):
-        return F.max_pool2d(x, 2)
-    made: Tensor = _MaxPool.apply(x)  # type: ignore[no-untyped-call]
-    return made
+    buffers = buffers or Buffers()
+    if torch.is_grad_enabled() and x.requires_grad:
+        made: Tensor = _MaxPool.apply(x, buffers)  # type: ignore[no-untyped-call]
+        return made
+    _, found = _maxima(x, buffers)
+    return found.permute(0, 3, 1, 2)
 
 
 def in_parts(x: Float[Tensor, "b c h w"], dtype: torch.dtype) -> Float[Tensor, "b c3 h w"]:
@@ -132,14 +181,20 @@ class _InParts(torch.autograd.Function):
 class _Convolution(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, kernel: Kernel, padding: Padding, rectify: bool, pooled: bool
+        ctx: Any,
+        x: Tensor,
+        kernel: Kernel,
+        padding: Padding,
+        rectify: bool,
+        pooled: bool,
+        buffers: Buffers,
     ) -> Tensor:
-        if padding != "zero":
-            x = pad(x, padding)
-        made = convolved(x, kernel.weight, kernel.bias, 1 if padding == "zero" else 0)
-        if rectify:
-            made = F.relu_(made)
-        ctx.padding, ctx.back = padding, kernel.back
+        zeros = 1 if padding == "zero" else 0
+        x = x if zeros else pad(x, padding, buffers)
+        made = convolved(x, kernel.weight, kernel.bias, zeros, rectify, buffers)
+        if not made.is_contiguous(memory_format=torch.channels_last):
+            made = buffers.maps(made, *made.shape).copy_(made)
+        ctx.padding, ctx.back, ctx.buffers = padding, kernel.back, buffers
         ctx.masked = rectify and not pooled
         if ctx.masked:
             ctx.save_for_backward(made)
@@ -150,9 +205,11 @@ class _Convolution(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         if ctx.masked:
             (made,) = ctx.saved_tensors
-            gradient = torch.ops.aten.threshold_backward(gradient, made, 0)
-        below = convolved(gradient, ctx.back, None, 1 if ctx.padding == "zero" else 2)
-        return _folded(below, ctx.padding), None, None, None, None
+            masked = ctx.buffers.maps(made, *made.shape)
+            gradient = torch.ops.aten.threshold_backward(gradient, made, 0, grad_input=masked)
+        zeros = 1 if ctx.padding == "zero" else 2
+        below = convolved(gradient, ctx.back, None, zeros, buffers=ctx.buffers)
+        return _folded(below, ctx.padding), None, None, None, None, None
 
 
 def _folded(gradient: Float[Tensor, "b c h w"], padding: Padding) -> Tensor:
@@ -173,38 +230,49 @@ def _folded(gradient: Float[Tensor, "b c h w"], padding: Padding) -> Tensor:
 
 class _MaxPool(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        columns = _windows(x)
-        left, right = columns[:, :, :, 0], columns[:, :, :, 1]
-        won_right = right > left
-        b, h, w, c = left.shape
-        rows = torch.maximum(left, right).view(b, h // 2, 2, w, c)
-        upper, lower = rows[:, :, 0], rows[:, :, 1]
-        found = torch.maximum(upper, lower)
-        won_lower = lower > upper
-        won_upper = (found > 0).logical_and_(~won_lower)
+    def forward(ctx: Any, x: Tensor, buffers: Buffers) -> Tensor:
+        rows, found = _maxima(x, buffers)
+        left, right = _windows(x).unbind(3)
+        upper, lower = rows[:, 0::2], rows[:, 1::2]
+        won_right = buffers.take(x, *rows.shape, dtype=torch.bool)
+        won_lower, won_upper = (buffers.take(x, *found.shape, dtype=torch.bool) for _ in range(2))
+        torch.gt(right, left, out=won_right)
+        torch.gt(lower, upper, out=won_lower)
+        torch.gt(found, 0, out=won_upper).logical_and_(~won_lower)
         ctx.save_for_backward(won_right, won_upper, won_lower)
-        ctx.shape = x.shape
+        ctx.shape, ctx.buffers = x.shape, buffers
         return found.permute(0, 3, 1, 2)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         won_right, won_upper, won_lower = ctx.saved_tensors
         found = gradient.permute(0, 2, 3, 1)
         b, h, w, c = found.shape
-        rows = found.new_empty(b, h, 2, w, c)
+        rows = ctx.buffers.take(found, b, h, 2, w, c)
         torch.mul(found, won_upper, out=rows[:, :, 0])
         torch.mul(found, won_lower, out=rows[:, :, 1])
         rows = rows.view(b, 2 * h, w, c)
-        columns = found.new_empty(b, 2 * h, w, 2, c)
+        columns = ctx.buffers.take(found, b, 2 * h, w, 2, c)
         torch.mul(rows, won_right, out=columns[:, :, :, 1])
         torch.sub(rows, columns[:, :, :, 1], out=columns[:, :, :, 0])
         below = columns.view(b, 2 * h, 2 * w, c).permute(0, 3, 1, 2)
         height, width = ctx.shape[-2:]
         if (height, width) == (2 * h, 2 * w):
-            return below
-        return F.pad(below, (0, width - 2 * w, 0, height - 2 * h))
+            return below, None
+        return winograd.framed(below, 0, height - 2 * h, width - 2 * w, ctx.buffers), None
+
+
+def _maxima(
+    x: Float[Tensor, "b c h w"], buffers: Buffers
+) -> tuple[Float[Tensor, "b h2 w2 c"], Float[Tensor, "b y x c"]]:
+    """The larger of the two columns of each window, and the largest of all four, by position."""
+    left, right = _windows(x).unbind(3)
+    b, h, w, c = left.shape
+    rows, found = buffers.take(x, b, h, w, c), buffers.take(x, b, h // 2, w, c)
+    torch.maximum(left, right, out=rows)
+    torch.maximum(rows[:, 0::2], rows[:, 1::2], out=found)
+    return rows, found
 
 
 def _windows(x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b h2 w2 2 c"]:

@@ -8,15 +8,16 @@ import torch
 
 from impasto.errors import PictureError
 
-PROCESS_BYTES = 550_000_000  # Python, PyTorch, the network and the buffers of the libraries
+PROCESS_BYTES = {
+    torch.bfloat16: 600_000_000,
+    torch.float16: 600_000_000,
+    torch.float32: 740_000_000,
+}
+"""Python, PyTorch, the network and the buffers of the libraries."""
 PIXEL_BYTES = 12  # one picture: RGB in float32
-ROOMY_BYTES = {torch.bfloat16: 1500, torch.float16: 1500, torch.float32: 2800}
-"""Per pixel of one evaluation: the features down to relu5_1 and their gradients, with the holes
-that the C library's heap leaves between them; measured by `benchmarks.scaling`."""
-LEAN_BYTES = {torch.bfloat16: 700, torch.float16: 700, torch.float32: 1350}
-"""The same where each buffer goes back to the system when it is freed: half, for a third more
-time (see `device.keep_large_buffers`)."""
-LEAN_TIME = 1.4  # of a step, for the same reason
+EVALUATION_BYTES = {torch.bfloat16: 620, torch.float16: 620, torch.float32: 1250}
+"""Per pixel of one evaluation: the features down to relu5_1 and their gradients, in `buffers`;
+measured by `benchmarks.scaling`."""
 TARGET_VALUES = 8  # values of relu4_2 per pixel: 512 channels at a stride of 8
 SMALLEST_TILE, LARGEST_TILE = 128, 2048  # px; margins eat smaller ones, larger ones gain nothing
 ONE_PASS_BYTES = {torch.bfloat16: 450, torch.float16: 450, torch.float32: 900}
@@ -38,8 +39,6 @@ class Footprint:
     """Most bytes of the process."""
     tile: int | None
     """The tiles' side, px; None for the whole picture at once."""
-    lean: bool
-    """Whether buffers go back to the system as soon as they are free."""
     optimizer: str
     history: int
     """What moves the pixels: as asked for, or what there is memory for."""
@@ -61,10 +60,11 @@ def resident() -> int:
 def pictures_of(optimizer: str, history: int) -> int:
     """How many pictures a run keeps: pixels, gradient, the best so far, the optimiser's own.
 
-    L-BFGS's inner products take as much as one for 20 pairs in squares of 32 px.
+    L-BFGS's inner products take as much as one for 20 pairs in squares of 32 px, the transforms
+    of a step as much as six.
     """
     if optimizer == "lbfgs":
-        return 2 * history + 10
+        return 2 * history + 14
     return 5 if optimizer == "adam" else 4
 
 
@@ -79,8 +79,8 @@ def footprint(
 ) -> Footprint:
     """The quickest way to paint a picture of this size in at most `limit` bytes.
 
-    Whole, if it fits; lean, if that fits; else in the largest tiles that fit, L-BFGS with a
-    shorter history, or Adam in its place. margin: of a tile, px. tile: the side asked for, if one
+    Whole, if it fits; else in the largest tiles that fit, L-BFGS with a shorter history, or Adam
+    in its place. margin: of a tile, px. tile: the side asked for, if one
     was. Raises PictureError where not even the smallest tiles fit, with what would.
     """
     planned = int(limit * HEADROOM)
@@ -95,7 +95,7 @@ def footprint(
             way = _fitted(size, dtype, state, planned, margin, smallest, tile)
             if way is not None:
                 return Footprint(*way, name, pairs)
-            least = state + _outer(size, tile or SMALLEST_TILE, margin) * LEAN_BYTES[dtype]
+            least = state + _outer(size, tile or SMALLEST_TILE, margin) * EVALUATION_BYTES[dtype]
     width, height = size
     raise PictureError(
         f"painting {width}x{height} px takes {least / HEADROOM / 1e9:.1f} GB, more than the "
@@ -120,13 +120,13 @@ def one_pass(
     planned = int(limit * HEADROOM)
     width, height = size
     feature = TARGET_VALUES * torch.finfo(dtype).bits // 8
-    state = PROCESS_BYTES + width * height * (ONE_PASS_PICTURES * PIXEL_BYTES + feature)
+    state = PROCESS_BYTES[dtype] + width * height * (ONE_PASS_PICTURES * PIXEL_BYTES + feature)
     each = max(ONE_PASS_BYTES[dtype], CHANNEL_BYTES * channels * torch.finfo(dtype).bits // 16)
     sides = [tile] if tile else [*range(LARGEST_PASS, SMALLEST_TILE, -64), SMALLEST_TILE]
     for side in sides:
         found = state + _outer(size, side, margin) * each
         if found <= planned:
-            return Footprint(found, side if side < max(size) else None, False, "none", 0)
+            return Footprint(found, side if side < max(size) else None, "none", 0)
     least = (state + _outer(size, sides[-1], margin) * each) / HEADROOM
     raise PictureError(
         f"painting {width}x{height} px takes {least / 1e9:.1f} GB, more than the "
@@ -138,26 +138,28 @@ def _state(size: tuple[int, int], dtype: torch.dtype, optimizer: str, history: i
     """The bytes that a run holds besides what it is evaluating: the process, pictures, target."""
     target = TARGET_VALUES * torch.finfo(dtype).bits // 8
     width, height = size
-    return PROCESS_BYTES + width * height * (pictures_of(optimizer, history) * PIXEL_BYTES + target)
+    return PROCESS_BYTES[dtype] + width * height * (
+        pictures_of(optimizer, history) * PIXEL_BYTES + target
+    )
 
 
 def _fitted(
     size: tuple[int, int], dtype: torch.dtype, state: int, planned: int, margin: int,
     smallest: int, tile: int | None,
-) -> tuple[int, int | None, bool] | None:  # fmt: skip
-    """Bytes, tile and whether lean, of the quickest that fits into the planned bytes."""
+) -> tuple[int, int | None] | None:  # fmt: skip
+    """Bytes and tile of the quickest that fits into the planned bytes."""
     whole = size[0] * size[1]
     if tile is not None and tile < max(size):
-        found = state + _outer(size, tile, margin) * LEAN_BYTES[dtype]
-        return (found, tile, True) if found <= planned else None
-    for lean, each in ((False, ROOMY_BYTES[dtype]), (True, LEAN_BYTES[dtype])):
-        if state + whole * each <= planned:
-            return state + whole * each, None, lean
-    room = max(planned - state, 0) / LEAN_BYTES[dtype]
+        found = state + _outer(size, tile, margin) * EVALUATION_BYTES[dtype]
+        return (found, tile) if found <= planned else None
+    each = EVALUATION_BYTES[dtype]
+    if state + whole * each <= planned:
+        return state + whole * each, None
+    room = max(planned - state, 0) / each
     side = min((int(math.sqrt(room)) - 2 * margin) // 64 * 64, LARGEST_TILE)
     if side < smallest:
         return None
-    return state + _outer(size, side, margin) * LEAN_BYTES[dtype], side, True
+    return state + _outer(size, side, margin) * each, side
 
 
 def _outer(size: tuple[int, int], tile: int, margin: int) -> int:

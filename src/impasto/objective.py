@@ -158,6 +158,7 @@ class Objective:
                 self._send_back(tile, features, slopes)
                 if pixels.grad is not None:
                     tile.outer.add_to(gradient, pixels.grad)
+            del features
         if self.weights.tv:
             terms["tv"] = pixelwise.total_variation(self.weights.tv, image, gradient)
         if self.weights.range:
@@ -191,6 +192,7 @@ class Objective:
                     found = [a + b for a, b in zip(sums[layer], found, strict=True)]
                 sums[layer] = found
             self._sample(tile, features, samples)
+            del features  # before the next tile's are made
         return sums, samples
 
     @torch.enable_grad()
@@ -355,6 +357,7 @@ class Objective:
         for tile in self.tiles:
             _, features = self._forward(image, tile, graph=False)
             self._sample(tile, features, samples)
+            del features
         return {layer: vectors.float() for layer, vectors in samples.items()}
 
 

@@ -92,7 +92,7 @@ class Painter:
         for scale in range(self.scale, len(self.sizes)):
             began = time.perf_counter()
             plan = self.footprint(self.sizes[scale])
-            machine.keep_large_buffers(plan.lean)
+            machine.keep_large_buffers(up_to=machine.SOME_BYTES)
             if self.minimiser is None or scale != self.scale:
                 self._begin_scale(scale, plan)
             assert self.minimiser is not None
@@ -242,7 +242,7 @@ class Painter:
         size = fitted(self.content.size, min(256, max(self.sizes[-1])), self.settings)
         if min(size) < self.smallest:
             size = self.sizes[-1]
-        machine.keep_large_buffers()
+        machine.keep_large_buffers(up_to=machine.SOME_BYTES)
         objective = self._objective(size, None)
         image = self.scene.content_at(size).to(self.device)
         objective.evaluate(image)
@@ -260,7 +260,7 @@ class Painter:
             pieces = tiles.plan(height, width, side, self.layers, wrap)
             area = sum(piece.outer.area for piece in pieces)
             passes = 1 if len(pieces) == 1 else 4 / 3
-            work += left * area * passes * (memory.LEAN_TIME if plan.lean else 1)
+            work += left * area * passes
         return work * each, self.footprint(self.sizes[-1]).bytes
 
     @property

@@ -82,9 +82,16 @@ class Spectrum:
 
     def see(self, s: Float[Tensor, "1 c h w"], y: Float[Tensor, "1 c h w"]) -> None:
         """Take in a pair of z."""
-        change, slope = self._waves(s), self._waves(y)
-        self.sy += self._binned((change * slope.conj()).real)
-        self.ss += self._binned((change.abs() * self.filter).square())
+        index = self.bins.round().long().flatten()
+
+        def add(values: Tensor, sums: Float[Tensor, "bins"]) -> None:
+            sums.index_add_(0, index, values.flatten().to(sums))
+
+        changes, slopes = self._mixed(self.colours, s)[0], self._mixed(self.colours, y)[0]
+        for i in range(len(changes)):  # one colour at a time, for the memory that waves take
+            change, slope = (torch.fft.rfft2(own[i], s=self.size) for own in (changes, slopes))
+            add((change * slope.conj()).real, self.sy[i])
+            add((change.abs() * self.filter[i]).square(), self.ss[i])
         self.pairs += 1
 
     def renew(self) -> Float[Tensor, "c h m"] | None:
@@ -126,22 +133,11 @@ class Spectrum:
         index = lower.long()
         return torch.lerp(scale[:, index], scale[:, index + 1], self.bins - lower)
 
-    def _binned(self, values: Float[Tensor, "1 c h m"]) -> Float[Tensor, "c bins"]:
-        """The sums of what falls into each bin."""
-        index, sums = self.bins.round().long().flatten(), torch.zeros_like(self.ss)
-        for one, found in zip(values[0], sums, strict=True):
-            found.index_add_(0, index, one.flatten().to(sums))
-        return sums
-
     def _filtered(self, picture: Tensor, filter: Tensor | None) -> Tensor:
-        waves = self._waves(picture) * (self.filter if filter is None else filter)
-        return self._mixed(self.colours.T, torch.fft.irfft2(waves, s=self.size))
-
-    def _waves(self, picture: Float[Tensor, "1 c h w"]) -> Tensor:
-        """The Fourier transform by colour, without the half that repeats the other; smaller
-        pictures are continued by zeros."""
-        waves: Tensor = torch.fft.rfft2(self._mixed(self.colours, picture), s=self.size)
-        return waves
+        made = self._mixed(self.colours, picture)
+        for own, factors in zip(made[0], self.filter if filter is None else filter, strict=True):
+            own.copy_(torch.fft.irfft2(torch.fft.rfft2(own).mul_(factors), s=self.size))
+        return self._mixed(self.colours.T, made)
 
     def _mixed(self, colours: Tensor, picture: Tensor) -> Float[Tensor, "1 c h w"]:
         return torch.einsum("dc,bchw->bdhw", colours, picture)

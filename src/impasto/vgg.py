@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from impasto import weights
+from impasto.buffers import Buffers
 from impasto.errors import PictureError, SettingError
 from impasto.layers import Padding, convolution, in_parts, kernel, max_pool, weight_in_parts
 
@@ -25,6 +26,7 @@ BACKBONES = ("vgg19", "vgg19-torchvision", "vgg16-torchvision")
 """The networks that can paint, the one that ships first."""
 
 FIRST = "conv1_1"  # the convolution that sees the picture itself
+RESERVED_VALUES = 400  # a pixel: an evaluation's maps and gradients take 300 at a time
 AVERAGE_RESCALE = 2.0
 """Average pooling lowers the activations that the next layer was trained on; this factor, the one
 of crowsonkb's style-transfer-pytorch, brings them back. Gatys et al. pool without it."""
@@ -110,6 +112,7 @@ class VGG:
     ) -> None:
         self.pooling, self.padding, self.dtype = pooling, padding, dtype
         self.mean = tensors["mean"].to(device, torch.float32).view(1, 3, 1, 1)
+        self.buffers = Buffers()
         self.in_parts = torch.finfo(dtype).bits < 32
         if self.in_parts:
             first = weight_in_parts(tensors[f"{FIRST}.weight"], dtype)
@@ -144,6 +147,9 @@ class VGG:
                 f"least {least} px"
             )
         found: Features = {}
+        if image.device.type == "cpu":
+            values = len(image) * height * width * RESERVED_VALUES
+            self.buffers.reserve(values * self.dtype.itemsize)
         x = image - self.mean.to(image)
         x = in_parts(x, self.dtype) if self.in_parts else x.to(self.dtype)
         x = x.contiguous(memory_format=torch.channels_last)
@@ -165,11 +171,12 @@ class VGG:
         following = self.layers[self.layers.index(name) + 2]
         pooled = following.startswith("pool") and self.pooling == "max" and relu not in wanted
         rectify = name not in wanted
-        return convolution(x, self.kernels[name], self.padding, rectify, pooled and rectify)
+        pooled = pooled and rectify
+        return convolution(x, self.kernels[name], self.padding, rectify, pooled, self.buffers)
 
     def _pooled(self, x: Tensor) -> Tensor:
         if self.pooling == "max":
-            return max_pool(x)
+            return max_pool(x, self.buffers)
         pooled = F.avg_pool2d(x, 2)
         return pooled * AVERAGE_RESCALE if self.pooling == "average-rescaled" else pooled
 

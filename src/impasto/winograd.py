@@ -26,7 +26,8 @@ from functools import cache
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn import functional as F
+
+from impasto.buffers import Buffers
 
 LEAST_CHANNELS = 128  # both in and out
 LEAST_IN_FLOAT32 = 256  # the same for m = 2 in float32
@@ -72,40 +73,67 @@ def convolution(
     x: Float[Tensor, "b c height width"],
     kernel: Float[Tensor, "squares c d"],
     bias: Float[Tensor, "d"] | None = None,
+    zeros: int = 0,
+    buffers: Buffers | None = None,
 ) -> Float[Tensor, "b d h w"]:
-    """The convolution of maps that are padded already: h and w are two less. No gradient."""
+    """The convolution of maps with so many zeros around them, h = height + 2 zeros - 2; a view of
+    somewhat larger maps where m does not divide h and w. No gradient."""
+    buffers = buffers or Buffers()
     m = round(len(kernel) ** 0.5) - 2
-    height, width = x.shape[-2] - 2, x.shape[-1] - 2
-    if height % m or width % m:
-        x = F.pad(x, (0, -width % m, 0, -height % m))
-    maps = x.permute(0, 2, 3, 1).contiguous()
-    rows, columns = (maps.shape[1] - 2) // m, (maps.shape[2] - 2) // m
-    made = maps.new_empty(len(maps), rows, m, columns, m, kernel.shape[2])
+    h, w = (side + 2 * zeros - 2 for side in x.shape[2:])
+    rows, columns = -(-h // m), -(-w // m)
+    around = zeros, m * rows + 2 - zeros - x.shape[2], m * columns + 2 - zeros - x.shape[3]
+    maps = framed(x, *around, buffers).permute(0, 2, 3, 1).contiguous()
+    made = buffers.take(maps, len(maps), rows, m, columns, m, kernel.shape[2])
     strip = max(1, STRIP_VALUES // (len(kernel) * columns * max(kernel.shape[1:])))
-    space = _Space(maps, m, min(strip, rows), columns, kernel, bias)
+    space = _Space(maps, m, min(strip, rows), columns, kernel, bias, buffers)
     for source, target in zip(maps, made, strict=True):
         for top in range(0, rows, strip):
             part = target[top : top + strip]
             space.convolve(source[m * top : m * (top + len(part)) + 2], kernel, part)
-    whole = made.view(len(maps), m * rows, m * columns, -1)[:, :height, :width]
-    return whole.contiguous().permute(0, 3, 1, 2)
+    return made.view(len(maps), m * rows, m * columns, -1)[:, :h, :w].permute(0, 3, 1, 2)
+
+
+def framed(
+    x: Float[Tensor, "b c h w"], before: int, below: int, right: int, buffers: Buffers
+) -> Float[Tensor, "b c height width"]:
+    """Maps with so many zeros above them and to their left, below and to their right."""
+    if not (before or below or right):
+        return x
+    b, c, h, w = x.shape
+    made = buffers.maps(x, b, c, before + h + below, before + w + right)
+    inside = made[..., before : before + h, before : before + w]
+    inside.copy_(x)
+    made[:, :, :before].zero_()
+    made[:, :, before + h :].zero_()
+    made[..., :before].zero_()
+    made[..., before + w :].zero_()
+    return made
 
 
 class _Space:
     """What one convolution works in, strip after strip: the same memory for all of them."""
 
     def __init__(
-        self, maps: Tensor, m: int, rows: int, columns: int, kernel: Tensor, bias: Tensor | None
+        self,
+        maps: Tensor,
+        m: int,
+        rows: int,
+        columns: int,
+        kernel: Tensor,
+        bias: Tensor | None,
+        buffers: Buffers,
     ) -> None:
         squares, c, d = kernel.shape
         a, _, b = forms(m)
         self.m = m
         self.spread = torch.kron(b, b).to(maps)
-        self.seen = maps.new_empty(max(squares * c, m * m * d) * rows * columns)
-        self.full = maps.new_empty(squares * c * rows * columns)
+        self.seen = buffers.take(maps, max(squares * c, m * m * d) * rows * columns)
+        self.full = buffers.take(maps, squares * c * rows * columns)
         sums = torch.kron(a, a)
         # the bias is one product more: added before the results are rounded
-        self.products = maps.new_empty(squares if bias is None else squares + 1, rows * columns, d)
+        more = 0 if bias is None else 1
+        self.products = buffers.take(maps, squares + more, rows * columns, d)
         if bias is not None:
             self.products[squares] = bias
             sums = torch.cat([sums, sums.new_ones(m * m, 1)], 1)
