@@ -75,15 +75,19 @@ def convolution(
     bias: Float[Tensor, "d"] | None = None,
     zeros: int = 0,
     buffers: Buffers | None = None,
+    alive: Float[Tensor, "b c height width"] | None = None,
 ) -> Float[Tensor, "b d h w"]:
     """The convolution of maps with so many zeros around them, h = height + 2 zeros - 2; a view of
-    somewhat larger maps where m does not divide h and w. No gradient."""
+    somewhat larger maps where m does not divide h and w. No gradient.
+
+    `alive`: other maps; where they are not positive, the maps count as zero.
+    """
     buffers = buffers or Buffers()
     m = round(len(kernel) ** 0.5) - 2
     h, w = (side + 2 * zeros - 2 for side in x.shape[2:])
     rows, columns = -(-h // m), -(-w // m)
     around = zeros, m * rows + 2 - zeros - x.shape[2], m * columns + 2 - zeros - x.shape[3]
-    maps = framed(x, *around, buffers).permute(0, 2, 3, 1).contiguous()
+    maps = framed(x, *around, buffers, alive).permute(0, 2, 3, 1).contiguous()
     made = buffers.take(maps, len(maps), rows, m, columns, m, kernel.shape[2])
     strip = max(1, STRIP_VALUES // (len(kernel) * columns * max(kernel.shape[1:])))
     space = _Space(maps, m, min(strip, rows), columns, kernel, bias, buffers)
@@ -95,15 +99,24 @@ def convolution(
 
 
 def framed(
-    x: Float[Tensor, "b c h w"], before: int, below: int, right: int, buffers: Buffers
+    x: Float[Tensor, "b c h w"],
+    before: int,
+    below: int,
+    right: int,
+    buffers: Buffers,
+    alive: Float[Tensor, "b c h w"] | None = None,
 ) -> Float[Tensor, "b c height width"]:
-    """Maps with so many zeros above them and to their left, below and to their right."""
-    if not (before or below or right):
+    """Maps with so many zeros above them and to their left, below and to their right; `alive` as
+    in `convolution`."""
+    if alive is None and not (before or below or right):
         return x
     b, c, h, w = x.shape
     made = buffers.maps(x, b, c, before + h + below, before + w + right)
     inside = made[..., before : before + h, before : before + w]
-    inside.copy_(x)
+    if alive is None:
+        inside.copy_(x)
+    else:
+        torch.ops.aten.threshold_backward(x, alive, 0, grad_input=inside)
     made[:, :, :before].zero_()
     made[:, :, before + h :].zero_()
     made[..., :before].zero_()
