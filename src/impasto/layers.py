@@ -245,12 +245,10 @@ class _MaxPool(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, buffers: Buffers) -> Tensor:
         rows, found = _maxima(x, buffers)
         left, right = _windows(x).unbind(3)
-        upper, lower = rows[:, 0::2], rows[:, 1::2]
-        won_right = buffers.take(x, *rows.shape, dtype=torch.bool)
-        won_lower, won_upper = (buffers.take(x, *found.shape, dtype=torch.bool) for _ in range(2))
-        torch.gt(right, left, out=won_right)
-        torch.gt(lower, upper, out=won_lower)
-        torch.gt(found, 0, out=won_upper).logical_and_(~won_lower)
+        won_right = _greater(right, left, buffers)
+        won_lower = _greater(rows[:, 1::2], rows[:, 0::2], buffers)
+        won_upper = buffers.take(x, *found.shape, dtype=torch.bool)
+        won_upper.copy_(found).logical_and_(~won_lower)  # rectified: what is true is positive
         ctx.save_for_backward(won_right, won_upper, won_lower)
         ctx.shape, ctx.buffers = x.shape, buffers
         return found.permute(0, 3, 1, 2)
@@ -273,6 +271,12 @@ class _MaxPool(torch.autograd.Function):
         if (height, width) == (2 * h, 2 * w):
             return below, None
         return winograd.framed(below, 0, height - 2 * h, width - 2 * w, ctx.buffers), None
+
+
+def _greater(one: Tensor, other: Tensor, buffers: Buffers) -> Tensor:
+    """Where one is greater than the other: as values first, in a quarter of the time."""
+    values = torch.gt(one, other, out=buffers.take(one, *one.shape))
+    return buffers.take(one, *one.shape, dtype=torch.bool).copy_(values)
 
 
 def _keep(values: Tensor, mask: Tensor, out: Tensor) -> None:
