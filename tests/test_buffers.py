@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from impasto import buffers as module
 from impasto import vgg
 from impasto.buffers import LEAST, Buffers
 from impasto.vgg import VGG
@@ -81,6 +82,17 @@ def test_a_larger_range_takes_the_place_of_a_smaller_one() -> None:
     buffers._close()
     assert buffers.gaps == [(0, 8 * MIB)]  # the old range's buffer is no gap of the new one
     assert memory() is None
+
+
+def test_a_range_that_the_system_refuses_is_done_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(count: int) -> object:
+        raise OSError(12, "Cannot allocate memory")
+
+    buffers = reserved(4)
+    monkeypatch.setattr(module, "_mapped", refused)
+    buffers.reserve(8 * MIB)
+    assert place(of(3, buffers), buffers) == 0
+    assert of(8, buffers).shape == (2 * MIB,)
 
 
 def test_maps_are_in_channels_last_of_the_dtype_of_others() -> None:

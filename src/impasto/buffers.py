@@ -34,14 +34,18 @@ class Buffers:
         self.lock = Lock()
 
     def reserve(self, count: int) -> None:
-        """Have a range of at least so many bytes. Pages that were never used take no memory.
+        """Have a range of at least so many bytes, if the system grants it. Pages that were never
+        used take no memory.
 
         Maps from a smaller range keep it until they are gone.
         """
         with self.lock:
             if count <= len(self.memory):
                 return
-            self.memory = memoryview(_mapped(count))
+            try:
+                self.memory = memoryview(_mapped(count))
+            except OSError:  # as under a limit on addresses: PyTorch's own may still fit
+                return
             self.gaps, self.returned = [(0, len(self.memory))], deque()
 
     def maps(self, like: Tensor, b: int, c: int, h: int, w: int) -> Float[Tensor, "b c h w"]:
