@@ -169,9 +169,9 @@ class VGG:
         """A convolution, with its rectification unless the bare convolution is wanted."""
         relu = f"relu{name[4:]}"
         following = self.layers[self.layers.index(name) + 2]
-        pooled = following.startswith("pool") and self.pooling == "max" and relu not in wanted
         rectify = name not in wanted
-        pooled = pooled and rectify
+        alone = rectify and relu not in wanted  # nobody else wants what a pooling takes
+        pooled = alone and following.startswith("pool") and self.pooling == "max"
         return convolution(x, self.kernels[name], self.padding, rectify, pooled, self.buffers)
 
     def _pooled(self, x: Tensor) -> Tensor:
