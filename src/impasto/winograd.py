@@ -141,14 +141,17 @@ class _Space:
         a, _, b = forms(m)
         self.m = m
         self.spread = torch.kron(b, b).to(maps)
-        self.seen = buffers.take(maps, max(squares * c, m * m * d) * rows * columns)
-        self.full = buffers.take(maps, squares * c * rows * columns)
         sums = torch.kron(a, a)
         # the bias is one product more: added before the results are rounded
         more = 0 if bias is None else 1
-        self.products = buffers.take(maps, squares + more, rows * columns, d)
+        count = rows * columns
+        # one buffer holds the squares seen and later the products, the other what lies between
+        # and later the results
+        self.seen = buffers.take(maps, count * (squares * max(c, d) + more * d))
+        self.full = buffers.take(maps, count * max(squares * c, m * m * d))
+        self.products = self.seen[-count * (squares + more) * d :].view(-1, count, d)
         if bias is not None:
-            self.products[squares] = bias
+            self.products[squares] = bias  # at the buffer's end, where no squares lie
             sums = torch.cat([sums, sums.new_ones(m * m, 1)], 1)
         self.sums = sums.to(maps)
 
@@ -168,7 +171,7 @@ class _Space:
             self._transform(source, full)
         products = self.products[:, :count]
         torch.bmm(full.view(squares, count, c), kernel, out=products[:squares])
-        results = self.seen[: m * m * count * d].view(m * m, -1)
+        results = self.full[: m * m * count * d].view(m * m, -1)
         torch.mm(self.sums, products.flatten(1), out=results)  # A^T M A and the bias
         out.copy_(results.view(m, m, rows, columns, d).permute(2, 0, 3, 1, 4))
 
