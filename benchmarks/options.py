@@ -1,6 +1,6 @@
 """Every control in tiles against the same in one piece: how far apart, and in how much memory.
 
-    python -m benchmarks.options [--size 1500] [--memory-limit 1500M] [--steps 2] [--json FILE]
+    python -m benchmarks.options [--size 1500] [--memory-limit 1500M] [--steps 1] [--json FILE]
 
 Each case is two processes of its own, in float32, that take some steps from the photo, one with the
 limit, one without. They go down the gradient, so that pictures differ as gradients do: L-BFGS, for
@@ -40,7 +40,7 @@ def main() -> None:
     options = parser(__doc__)
     options.add_argument("--size", type=int, default=1500, help="long side, px")
     options.add_argument("--memory-limit", default="1500M")
-    options.add_argument("--steps", type=int, default=2)
+    options.add_argument("--steps", type=int, default=1)
     options.add_argument("--only", nargs="+", choices=CASES, default=list(CASES))
     options.add_argument("--one", type=json.loads, help="paint one case")
     given = options.parse_args()
