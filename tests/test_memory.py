@@ -11,9 +11,13 @@ import torch
 
 from impasto import memory
 from impasto.errors import PictureError
+from impasto.painter import Painter
+from impasto.scene import Region, Scene
 from impasto.settings import settings_for
+from impasto.targets import mask_bytes
 from impasto.values import bytes_of
 
+EXAMPLES = Path(__file__).parents[1] / "examples"
 GIB = 1024**3
 HALF = torch.bfloat16
 
@@ -55,6 +59,23 @@ def test_the_optimiser_gives_way_before_tiles_get_small() -> None:
 def test_tiles_that_were_asked_for_are_kept() -> None:
     assert memory.footprint((4000, 3000), HALF, "lbfgs", 10, 100 * GIB, 80, 512).tile == 512
     assert memory.footprint((400, 300), HALF, "lbfgs", 10, 100 * GIB, 80, 512).tile is None
+
+
+def test_masks_are_counted() -> None:
+    """6 bytes a pixel for each mask on the grids of all layers, 12 for the photo where it stays."""
+    astronaut, face = EXAMPLES / "astronaut.jpg", EXAMPLES / "masks" / "astronaut-face.png"
+    settings, region = settings_for(size=64), Region("great-wave", face)
+    cutout = EXAMPLES / "flower-cutout.png"
+    assert mask_bytes(Scene(astronaut, "poppies", settings)) == 0
+    assert mask_bytes(Scene(astronaut, "poppies", settings, face)) == 6 + 12
+    assert mask_bytes(Scene(astronaut, "poppies", settings, regions=[region])) == 12
+    assert mask_bytes(Scene(astronaut, None, settings, regions=[region])) == 6 + 12
+    assert mask_bytes(Scene(cutout, "poppies", settings)) == 12  # the painting's, and what is seen
+    plain, masked = (
+        Painter(Scene(astronaut, "poppies", settings, mask)).footprint((200, 100)).bytes
+        for mask in (None, face)
+    )
+    assert masked - plain == 18 * 200 * 100
 
 
 def test_too_little_is_refused_with_what_it_takes() -> None:

@@ -114,6 +114,35 @@ def test_curvatures_are_found_once_enough_pairs_were_seen() -> None:
     assert found.due == 18
 
 
+def test_of_a_large_picture_the_middle_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spectrum, "SEEN", 24)
+    found, other = (Spectrum(torch.zeros(1, 3, 41, 20).double()) for _ in range(2))
+    s, y = noise(1, 1, 3, 41, 20), noise(2, 1, 3, 41, 20)
+    found.see(s, y)
+    s[:, :, :8], y[:, :, 32:] = 0, 0
+    other.see(s, y)
+    torch.testing.assert_close(other.ss, found.ss)
+    torch.testing.assert_close(other.sy, found.sy)
+    assert found.ss.sum() > 0
+
+
+def test_the_middle_teaches_what_the_whole_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    bowl, learnt = Bowl(200, 160), []
+    for size in (spectrum.SEEN, 128):
+        monkeypatch.setattr(spectrum, "SEEN", size)
+        found = Spectrum(torch.zeros(1, 3, 200, 160).double())
+        for seed in range(FIRST_PAIRS):
+            change = noise(seed, 1, 3, 200, 160)
+            found.see(change, bowl.gradient(change))
+        found.renew()
+        learnt.append(found.scale)
+    assert found.seen == (128, 128)
+    present = found.seen_bins.round().long().unique()
+    assert len(present) >= BINS - 2
+    assert (learnt[1] / learnt[0])[:, present].log().abs().mean() < 0.1
+    assert (learnt[0][0, 5] / learnt[0][0, -1]).log().abs() > 1  # and it is not all the same
+
+
 def test_a_loss_that_curves_the_other_way_teaches_nothing() -> None:
     found = Spectrum(torch.zeros(1, 3, 30, 50).double())
     for i in range(FIRST_PAIRS):

@@ -168,24 +168,24 @@ class Lbfgs(torch.optim.Optimizer):
         """Take in a pair, if its curvature is positive; the gradient's product with every row."""
         if self.spectrum is not None:
             self.spectrum.see(self._joined(s), self._joined(y))
-        if bool(self._curved(_dot(s, s), _dot(s, y), _dot(y, y)).any()):
-            full = len(self.slots) == self.history
-            slot = self.slots.pop(0) if full else len(self.slots)
-            self.slots.append(slot)
-            for row, vector in ((2 * slot, s), (2 * slot + 1, y)):
-                self.vectors[:, row] = vector
-                products = self._along(vector)
-                self.products[:, row, : products.shape[1]] = products
-                self.products[:, : products.shape[1], row] = products
-            # the first product was taken before y stood in its row
-            self.products[:, 2 * slot, 2 * slot + 1] = self.products[:, 2 * slot + 1, 2 * slot]
-        return self._along(gradient)
+        if not bool(self._curved(_dot(s, s), _dot(s, y), _dot(y, y)).any()):
+            return self._along(gradient[:, None])[:, 0]
+        full = len(self.slots) == self.history
+        slot = self.slots.pop(0) if full else len(self.slots)
+        self.slots.append(slot)
+        pair = torch.stack([s, y, gradient], 1)
+        rows = slice(2 * slot, 2 * slot + 2)
+        self.vectors[:, rows] = pair[:, :2]
+        along = self._along(pair)  # of all three: reading the memory takes most of the time
+        self.products[:, rows, : along.shape[2]] = along[:, :2]
+        self.products[:, : along.shape[2], rows] = along[:, :2].transpose(1, 2)
+        return along[:, 2]
 
-    def _along(self, vector: Float[Tensor, "b n"]) -> Float[Tensor, "b m"]:
-        """The products of a vector with the filled rows, in every square."""
+    def _along(self, vectors: Float[Tensor, "b k n"]) -> Float[Tensor, "b k m"]:
+        """The products of vectors with the filled rows, in every square."""
         rows = self.vectors[:, : 2 * len(self.slots)]
-        # the vector to the left: the other way round, MKL's batches take four times as long
-        return torch.bmm(vector[:, None], rows.transpose(1, 2))[:, 0].to(self.products)
+        # the vectors to the left: the other way round, MKL's batches take four times as long
+        return torch.bmm(vectors, rows.transpose(1, 2)).to(self.products)
 
     def _curved(self, ss: Tensor, sy: Tensor, yy: Tensor) -> Bool[Tensor, "..."]:
         """In which squares a pair has positive curvature, beyond noise."""

@@ -19,6 +19,7 @@ EVALUATION_BYTES = {torch.bfloat16: 620, torch.float16: 620, torch.float32: 1250
 """Per pixel of one evaluation: the features down to relu5_1 and their gradients, in `buffers`;
 measured by `benchmarks.scaling`."""
 TARGET_VALUES = 8  # values of relu4_2 per pixel: 512 channels at a stride of 8
+GUIDE_BYTES = 6  # per pixel of one mask on the grids of all layers, in float32
 SMALLEST_TILE, LARGEST_TILE = 128, 2048  # px; margins eat smaller ones, larger ones gain nothing
 ONE_PASS_BYTES = {torch.bfloat16: 450, torch.float16: 450, torch.float32: 900}
 """Per pixel of one pass of encoder or decoder, without gradients; buffers are kept."""
@@ -76,12 +77,13 @@ def footprint(
     limit: int,
     margin: int,
     tile: int | None = None,
+    masks: int = 0,
 ) -> Footprint:
     """The quickest way to paint a picture of this size in at most `limit` bytes.
 
     Whole, if it fits; else in the largest tiles that fit, L-BFGS with a shorter history, or Adam
-    in its place. margin: of a tile, px. tile: the side asked for, if one
-    was. Raises PictureError where not even the smallest tiles fit, with what would.
+    in its place. margin: of a tile, px. tile: the side asked for, if one was. masks: bytes a pixel
+    that they take. Raises PictureError where not even the smallest tiles fit, with what would.
     """
     planned = int(limit * HEADROOM)
     ways = [(optimizer, history)]
@@ -91,7 +93,7 @@ def footprint(
     least = 0
     for smallest in (GOOD_TILE, SMALLEST_TILE):
         for name, pairs in ways:
-            state = _state(size, dtype, name, pairs)
+            state = _state(size, dtype, name, pairs) + size[0] * size[1] * masks
             way = _fitted(size, dtype, state, planned, margin, smallest, tile)
             if way is not None:
                 return Footprint(*way, name, pairs)

@@ -28,7 +28,7 @@ from impasto.scene import Scene
 from impasto.schedule import schedule_of, shallow_layers
 from impasto.settings import Settings, changed
 from impasto.step import Record, Step
-from impasto.targets import objective_of
+from impasto.targets import mask_bytes, objective_of
 from impasto.values import bytes_of
 
 NOISE_MEAN, NOISE_DEVIATION = 0.5, 0.2  # of the white noise start, in [0, 1]; clamped to it
@@ -72,6 +72,7 @@ class Painter:
             settings.backbone, self.layers, settings.pooling, self.padding, self.dtype, self.device
         )
         self.tile: int | None = settings.tile or None
+        self.mask_bytes = mask_bytes(scene)
         self.footprint(self.sizes[-1])  # raises where the largest scale cannot fit
         self.history: list[Record] = []
         self.seconds = 0.0
@@ -231,6 +232,7 @@ class Painter:
             limit or int(memory.available(self.device) * memory.SHARE),
             tiles.margin(self.layers),
             self.tile,
+            self.mask_bytes,
         )
 
     def estimate(self) -> tuple[float, int]:

@@ -23,6 +23,7 @@ BINS = 32  # of wave numbers, denser for long waves: evenly spaced in their squa
 REACH = 32  # px beyond each border of a picture that are filtered with it
 FIRST_PAIRS = 8  # before the curvatures are used
 LONGER = 1.5  # times as many pairs before they are measured anew
+SEEN = 1024  # px: of larger pictures the middle is measured, with hundreds of squares and waves
 LEAST = 0.2  # times the median curvature: less is taken for that, negative ones as well
 
 
@@ -40,14 +41,15 @@ class Spectrum:
         channels, height, width = like.shape[1:]
         (left, right), (top, bottom) = _margins(width), _margins(height)
         self.margins = left, right, top, bottom
-        self.size = height, width = top + height + bottom, left + width + right
+        self.size = top + height + bottom, left + width + right
+        sides = tuple(zip((height, width), self.size, strict=True))
+        self.seen = tuple(SEEN if side > SEEN else padded for side, padded in sides)
+        self.middle = tuple(slice(max(0, (n - SEEN) // 2), (n + SEEN) // 2) for n, _ in sides)
         colours = torch.tensor(COLOURS) if channels == 3 else torch.eye(channels)
         colours = colours.double()
         self.colours = (colours / colours.norm(dim=1, keepdim=True)).to(like)
-        rows = torch.fft.fftfreq(self.size[0], dtype=torch.float64)
-        columns = torch.fft.rfftfreq(self.size[1], dtype=torch.float64)
-        number = (2 * (rows[:, None].square() + columns.square())).sqrt()  # 1 for a chessboard
-        self.bins = (number.clamp_max(1).sqrt() * (BINS - 1)).to(like)
+        self.bins = _bins(self.size).to(like)
+        self.seen_bins = self.bins if self.seen == self.size else _bins(self.seen).to(like)
         sums = torch.float32 if like.device.type == "mps" else torch.float64
         self.ss = torch.zeros(channels, BINS, dtype=sums, device=like.device)
         self.sy = torch.zeros_like(self.ss)
@@ -81,17 +83,19 @@ class Spectrum:
         return folded
 
     def see(self, s: Float[Tensor, "1 c h w"], y: Float[Tensor, "1 c h w"]) -> None:
-        """Take in a pair of z."""
-        index = self.bins.round().long().flatten()
+        """Take in a pair of z: of a large picture, its middle."""
+        index = self.seen_bins.round().long().flatten()
 
         def add(values: Tensor, sums: Float[Tensor, "bins"]) -> None:
             sums.index_add_(0, index, values.flatten().to(sums))
 
-        changes, slopes = self._mixed(self.colours, s)[0], self._mixed(self.colours, y)[0]
+        rows, columns = self.middle
+        seen = s[..., rows, columns], y[..., rows, columns]
+        changes, slopes = (self._mixed(self.colours, part)[0] for part in seen)
         for i in range(len(changes)):  # one colour at a time, for the memory that waves take
-            change, slope = (torch.fft.rfft2(own[i], s=self.size) for own in (changes, slopes))
+            change, slope = (torch.fft.rfft2(own[i], s=self.seen) for own in (changes, slopes))
             add((change * slope.conj()).real, self.sy[i])
-            add((change.abs() * self.filter[i]).square(), self.ss[i])
+            add((change.abs() * self.seen_filter[i]).square(), self.ss[i])
         self.pairs += 1
 
     def renew(self) -> Float[Tensor, "c h m"] | None:
@@ -120,18 +124,18 @@ class Spectrum:
         self.sy.copy_(memory["sy"])
         self.pairs, self.due, self.learnt = memory["seen"]
         self.scale = memory["scale"].to(self.scale, copy=True)
-        self.filter = self._interpolated(self.scale)
+        self._spread()
 
     def _use(self, scale: Float[Tensor, "c bins"]) -> None:
         """Take this scale from now on, divided by its geometric mean over all waves."""
-        self.scale = scale / self._interpolated(scale).log().mean().exp()
-        self.filter = self._interpolated(self.scale)
+        self.scale = scale / _interpolated(scale, self.bins).log().mean().exp()
+        self._spread()
 
-    def _interpolated(self, scale: Float[Tensor, "c bins"]) -> Float[Tensor, "c h m"]:
-        """A scale wave by wave."""
-        lower = self.bins.floor().clamp_max(BINS - 2)
-        index = lower.long()
-        return torch.lerp(scale[:, index], scale[:, index + 1], self.bins - lower)
+    def _spread(self) -> None:
+        """The scale wave by wave: of the whole, and of what is seen of pairs."""
+        self.filter = self.seen_filter = _interpolated(self.scale, self.bins)
+        if self.seen_bins is not self.bins:
+            self.seen_filter = _interpolated(self.scale, self.seen_bins)
 
     def _filtered(self, picture: Tensor, filter: Tensor | None) -> Tensor:
         made = self._mixed(self.colours, picture)
@@ -141,6 +145,25 @@ class Spectrum:
 
     def _mixed(self, colours: Tensor, picture: Tensor) -> Float[Tensor, "1 c h w"]:
         return torch.einsum("dc,bchw->bdhw", colours, picture)
+
+
+def _bins(size: tuple[int, ...]) -> Float[Tensor, "h m"]:
+    """Where among the bins each wave of pictures of a height and width lies, in float64."""
+    rows = torch.fft.fftfreq(size[0], dtype=torch.float64)
+    columns = torch.fft.rfftfreq(size[1], dtype=torch.float64)
+    number = (2 * (rows[:, None].square() + columns.square())).sqrt()  # 1 for a chessboard
+    bins: Tensor = number.clamp_max(1).sqrt() * (BINS - 1)
+    return bins
+
+
+def _interpolated(
+    scale: Float[Tensor, "c bins"], bins: Float[Tensor, "h m"]
+) -> Float[Tensor, "c h m"]:
+    """A scale at each wave's place among the bins."""
+    lower = bins.floor().clamp_max(BINS - 2)
+    index = lower.long()
+    between: Tensor = torch.lerp(scale[:, index], scale[:, index + 1], bins - lower)
+    return between
 
 
 def _margins(side: int) -> tuple[int, int]:

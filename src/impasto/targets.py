@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from impasto import masks
+from impasto import masks, memory
 from impasto.measuring import statistics_for, style_moments
 from impasto.moments import Moments, mix
 from impasto.objective import Objective, Target, Weights
@@ -61,6 +61,17 @@ def objective_of(
         tile,
         past,
     )
+
+
+def mask_bytes(scene: Scene) -> int:
+    """Bytes a pixel that a scale keeps for masks: guides of every part and of what is visible, and
+    the photo where it stays."""
+    little = (16, 16)
+    visible = scene.visible(little)
+    parts = [area for area in scene.areas(little) if not (area is None and visible is None)]
+    guides = len(parts) + (visible is not None)
+    photo = memory.PIXEL_BYTES if scene.painted(little) is not None else 0
+    return guides * memory.GUIDE_BYTES + photo
 
 
 def part_moments(
