@@ -147,3 +147,44 @@ def test_nothing_and_nothing_is_nothing_and_adds_nothing() -> None:
     both = nothing + nothing
     assert float(both.mean.abs().max()) == 0
     assert_same(both + something, something)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("cropped", [False, True])
+@pytest.mark.parametrize("with_mean", [False, True])
+def test_a_gradient_is_added_in_place(
+    dtype: torch.dtype, weighted: bool, cropped: bool, with_mean: bool
+) -> None:
+    maps = random_features(0, 6, 9, 4).to(dtype, memory_format=torch.channels_last)
+    around = random_features(1, 6, 9, 4).to(dtype, memory_format=torch.channels_last)
+    before = around.clone()
+    inside = (..., slice(2, 5), slice(1, 8) if cropped else slice(None))
+    features, onto = maps[inside], around[inside]
+    weight = random_features(2, *features.shape[2:], 1).abs().to(dtype) if weighted else None
+    second = random_features(3, 4, 4, 1)[0]
+    mean = random_features(4, 4, 1, 1)[0, :, :, 0] if with_mean else None
+    if dtype == torch.bfloat16:  # float64 statistics would make it wide
+        second, mean = second.float(), None if mean is None else mean.float()
+    n = second.new_tensor([7.0])
+    found = moments.pull_back(features, weight, n, mean, second, onto=onto)
+    assert found.data_ptr() == onto.data_ptr()
+    alone = moments.pull_back(features, weight, n, mean, second)
+    tolerance = {"rtol": 0.02, "atol": 0.02} if dtype == torch.bfloat16 else {}
+    torch.testing.assert_close(onto, before[inside] + alone, **tolerance)
+    around[inside] = before[inside]
+    assert torch.equal(around, before)
+
+
+@pytest.mark.parametrize("height", [1, 37, 64])
+def test_the_mean_of_bfloat16_features_is_that_of_float32(height: int) -> None:
+    """Positive features, whose sums are large."""
+    features = random_features(0, height, 53, 8).abs().bfloat16()
+    features = features.contiguous(memory_format=torch.channels_last)
+    exact = moments.measure(features.double())
+    found = moments.measure(features)
+    torch.testing.assert_close(found.mean.double(), exact.mean, rtol=1e-3, atol=0)
+    weight = random_features(1, height, 53, 1).abs().bfloat16()
+    exact = moments.measure(features.double(), weight.double())
+    found = moments.measure(features, weight)
+    torch.testing.assert_close(found.mean.double(), exact.mean, rtol=2e-3, atol=0)

@@ -10,6 +10,7 @@ up: those of two regions, tiles, machines or paintings combine linearly, and so 
 tiling, distribution and the blending of styles.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -85,26 +86,38 @@ def pull_back(
     features: Float[Tensor, "b c h w"],
     weight: Float[Tensor, "b 1 h w"] | None,
     n: Float[Tensor, "b"],
-    mean_gradient: Float[Tensor, "b c"],
+    mean_gradient: Float[Tensor, "b c"] | None,
     second_gradient: Float[Tensor, "b c c"],
+    onto: Float[Tensor, "b c h w"] | None = None,
 ) -> Float[Tensor, "b c h w"]:
-    """dL/dF from dL/dm and dL/dS: (dL/dm + (dL/dS + dL/dS^T) F) w / n.
+    """dL/dF from dL/dm (None for zero) and dL/dS: (dL/dm + (dL/dS + dL/dS^T) F) w / n; added to
+    `onto` in place, if that is given.
 
     The features may be a tile of a larger picture, with the n of the whole: a tile needs to know
     no more of the others than these two small gradients.
     """
     share = _share(n)
     symmetric = (second_gradient + second_gradient.mT) * share[:, None, None]
-    offset = mean_gradient * share[:, None]
     # Statistics wider than float32 are those of delicate losses, whose two terms nearly cancel.
     delicate = second_gradient.dtype == torch.float64
     precise = torch.promote_types(features.dtype, torch.float32) if delicate else features.dtype
-    gradient = torch.matmul(_vectors(features).to(precise), symmetric.to(precise))
-    gradient += offset.to(precise)[:, None]
+    vectors, symmetric = _vectors(features).to(precise), symmetric.to(precise)
+    offset = None
+    if mean_gradient is not None:
+        offset = (mean_gradient * share[:, None]).to(precise)[:, None]
+    if onto is not None and weight is None and precise == onto.dtype and _rows_touch(onto):
+        made = _vectors(onto).baddbmm_(vectors, symmetric)  # half the time of making a map to add
+        if offset is not None:
+            made += offset
+        return onto
+    gradient = torch.matmul(vectors, symmetric)
+    if offset is not None:
+        gradient += offset
     if weight is not None:
         gradient *= _vectors(weight).to(precise)
     gradient = gradient.to(features.dtype)
-    return gradient.view(-1, *features.shape[-2:], features.shape[1]).permute(0, 3, 1, 2)
+    found = gradient.view(-1, *features.shape[-2:], features.shape[1]).permute(0, 3, 1, 2)
+    return found if onto is None else onto.add_(found)
 
 
 class _Measure(torch.autograd.Function):
@@ -135,8 +148,9 @@ def _sums(
     """sum_p w v and sum_p w v v^T, block by block: nothing as large as the maps is made.
 
     A product of bfloat16 matrices is summed in float32 but rounded to bfloat16 (0.2 %); over 16
-    blocks the roundings average out to 0.04 %, at two and a half times the speed of float32.
-    That is too much for statistics asked for in float64.
+    blocks the roundings average out to 0.04 %, at two and a half times the speed of float32. The
+    first sum is a product with ones, too, in 16 parts of each block: nothing is widened. That is
+    too much for statistics asked for in float64.
     """
     count = vectors.shape[1]
     first = torch.zeros(count, dtype=wide, device=vectors.device)
@@ -146,17 +160,31 @@ def _sums(
     narrow = vectors.dtype == torch.bfloat16 and wide != torch.float64
     for block, own in zip(blocks, weights, strict=True):
         weighted = block if own is None else block * own
-        first += weighted.sum(0, dtype=wide)
         if narrow:
+            first += _sum_in_parts(weighted).sum(0, dtype=wide)
             second += block.mT @ weighted
         else:
+            first += weighted.sum(0, dtype=wide)
             second += block.to(wide).mT @ weighted.to(wide)
     return first, second
+
+
+def _sum_in_parts(vectors: Float[Tensor, "p c"]) -> Float[Tensor, "parts c"]:
+    """Partial sums over the positions, each summed in float32 and rounded."""
+    parts = math.gcd(len(vectors), BLOCKS)
+    each = vectors.reshape(parts, -1, vectors.shape[1])
+    return torch.bmm(each.new_ones(parts, 1, each.shape[1]), each)[:, 0]
 
 
 def _vectors(maps: Float[Tensor, "b c h w"]) -> Float[Tensor, "b p c"]:
     """Feature vectors by position: a view of maps in channels_last."""
     return maps.permute(0, 2, 3, 1).flatten(1, 2)
+
+
+def _rows_touch(maps: Float[Tensor, "b c h w"]) -> bool:
+    """True where `_vectors` is a view: one picture's rows in channels_last, in their full width."""
+    across, along = maps.stride(3), maps.stride(2)
+    return len(maps) == maps.stride(1) == 1 and along == maps.shape[3] * across
 
 
 def _share(n: Float[Tensor, "b"]) -> Float[Tensor, "b"]:

@@ -63,7 +63,7 @@ class Target:
 class _Slopes:
     """What the second pass needs to know of the first."""
 
-    style: dict[str, list[tuple[Tensor, Tensor, Tensor]]] = field(default_factory=dict)
+    style: dict[str, list[tuple[Tensor, Tensor | None, Tensor]]] = field(default_factory=dict)
     """By layer, for each target: n, dL/dm and dL/dS."""
     samples: dict[str, Tensor] = field(default_factory=dict)
     """By layer: dL/dF of the sampled vectors."""
@@ -215,7 +215,7 @@ class Objective:
         if value.requires_grad:
             torch.autograd.backward(value)
         slopes.style = {
-            layer: [(m.weight, _gradient(m.mean), _gradient(m.second)) for m in found]
+            layer: [(m.weight, m.mean.grad, _gradient(m.second)) for m in found]
             for layer, found in leaves.items()
         }
         return value.detach()
@@ -298,7 +298,7 @@ class Objective:
             part = inner[:, :, block]
             for guide, slope in zip(guides, slopes.style.get(layer, ()), strict=False):
                 weight = None if guide is None else guide[:, :, block]
-                own[:, :, block] += moments.pull_back(part, weight, *slope)
+                moments.pull_back(part, weight, *slope, onto=own[:, :, block])
             if target is not None:
                 factor = 2 * self.factors[layer].to(inner.dtype)
                 change = factor * (part - target[:, :, block])

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from impasto import losses
 
-BLOCK_VALUES = 2**21  # of a map that are worked on at a time: 4 MB in bfloat16
+BLOCK_VALUES = 2**19  # of a map that are worked on at a time: 2 MB in float32
 Gradient = Float[Tensor, "1 3 h w"] | None
 
 
