@@ -5,7 +5,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from impasto.layers import Kernel, Padding, convolution, kernel, max_pool
+from impasto import layers, winograd
+from impasto.layers import Kernel, convolution, kernel, max_pool
+from impasto.strips import Padding
 
 SIZES = [(6, 8), (7, 5), (2, 3)]
 
@@ -58,8 +60,12 @@ def test_the_first_of_equal_maxima_has_the_gradient_and_windows_of_zeros_none() 
     assert found.tolist() == [[[[1, 0, 0, 0, 0, 1], [0, 0, 0, 0, 0, 0]]]]
 
 
-def test_a_pooled_convolution_keeps_nothing_and_has_the_same_gradient() -> None:
-    x, k = maps(3, 6, 8), constants()
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("padding", ["zero", "reflect", "replicate", "circular"])
+def test_a_pooled_convolution_keeps_what_the_pooling_does_and_has_the_same_gradient(
+    padding: Padding, size: tuple[int, int]
+) -> None:
+    x, k = maps(3, *size), constants()
     kept: list[Tensor] = []
 
     def pack(tensor: Tensor) -> Tensor:
@@ -67,12 +73,45 @@ def test_a_pooled_convolution_keeps_nothing_and_has_the_same_gradient() -> None:
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        made = convolution(x, k, "replicate", pooled=True)
-        assert kept == []
-        found = max_pool(made)
+        found = convolution(x, k, padding, pooled=True)
         assert {tensor.dtype for tensor in kept} == {torch.bool}
         kept.clear()
-        plain = convolution(x, k, "replicate")
+        plain = convolution(x, k, padding)
         assert len(kept) == 1
     expected = F.max_pool2d(plain, 2)
+    torch.testing.assert_close(found, expected)
     torch.testing.assert_close(gradient_of(found, x), gradient_of(expected, x))
+    with torch.no_grad():
+        torch.testing.assert_close(convolution(x, k, padding, pooled=True), found)
+
+
+@pytest.mark.parametrize("pooled", [True, False])
+@pytest.mark.parametrize("padding", ["zero", "reflect", "replicate", "circular"])
+@pytest.mark.parametrize("wide", [True, False], ids=["winograd", "plain"])
+@pytest.mark.parametrize("size", [(13, 9), (8, 14)])
+def test_narrow_strips_are_the_whole(
+    size: tuple[int, int],
+    wide: bool,
+    padding: Padding,
+    pooled: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One row of squares, or two rows of a plain convolution, at a time; a batch of two."""
+    monkeypatch.setattr(layers, "STRIP_VALUES", 1)
+    monkeypatch.setattr(winograd, "STRIP_VALUES", 1)
+    generator = torch.Generator().manual_seed(4)
+    channels = 256 if wide else 3
+    dtype = torch.float32 if wide else torch.float64
+    x = torch.randn(2, channels, *size, generator=generator, dtype=dtype)
+    x = x.contiguous(memory_format=torch.channels_last).requires_grad_()
+    weight = torch.randn(channels, channels, 3, 3, generator=generator, dtype=dtype)
+    weight = weight / (3 * channels**0.5)
+    k = kernel(weight, torch.randn(channels, generator=generator, dtype=dtype))
+    assert k.weight.dim() == (3 if wide else 4)
+    mode = "constant" if padding == "zero" else padding
+    expected = F.relu(F.conv2d(F.pad(x, (1, 1, 1, 1), mode=mode), weight, k.bias))
+    expected = F.max_pool2d(expected, 2) if pooled else expected
+    found = convolution(x, k, padding, pooled=pooled)
+    near = {"rtol": 1e-4, "atol": 1e-4} if wide else {}
+    torch.testing.assert_close(found, expected, **near)
+    torch.testing.assert_close(gradient_of(found, x), gradient_of(expected, x), **near)

@@ -6,6 +6,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from impasto import layers, winograd
+from impasto.strips import Padding
 
 
 def maps(c: int, h: int, w: int, b: int = 1) -> Tensor:
@@ -112,7 +113,7 @@ def test_maps_take_small_squares_and_gradients_large_ones(
 @pytest.mark.parametrize("padding", ["zero", "reflect", "replicate", "circular"])
 @pytest.mark.parametrize("size", [(6, 8), (5, 7)])
 def test_wide_layers_take_it_and_have_the_same_gradient(
-    padding: layers.Padding, size: tuple[int, int]
+    padding: Padding, size: tuple[int, int]
 ) -> None:
     weight, bias = weights(512, 256), torch.randn(512)
     kernel = layers.kernel(weight, bias)

@@ -20,9 +20,10 @@ from torch.nn import functional as F
 
 from impasto import losses, moments, tiles, vgg, weights
 from impasto.buffers import Buffers
-from impasto.layers import Padding, constants, convolved, pad
+from impasto.layers import constants, convolved, pad
 from impasto.measuring import features_of
 from impasto.moments import Moments
+from impasto.strips import Padding
 from impasto.tiles import Box
 from impasto.vgg import VGG
 

@@ -9,7 +9,8 @@ CPU go Winograd's way (see `winograd`).
 Axes are b c h w, in channels_last; the gradients of all functions here can be taken once.
 """
 
-from typing import Any, Literal, NamedTuple
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -19,10 +20,9 @@ from torch.nn import functional as F
 
 from impasto import winograd
 from impasto.buffers import Buffers
+from impasto.strips import Frame, Maps, Padding, Pooled, Source, Unpooled, repeated
 
 STRIP_VALUES = 2**20  # of a plain convolution's maps that are made at a time: 2 MB in bfloat16
-BITS = {2: torch.int16, 4: torch.int32, 8: torch.int64}  # by bytes of a value
-Padding = Literal["zero", "reflect", "replicate", "circular"]
 
 
 class Kernel(NamedTuple):
@@ -61,57 +61,92 @@ def convolved(
     x: Float[Tensor, "b c height width"],
     weight: Tensor,
     bias: Float[Tensor, "d"] | None,
-    zeros: int = 0,
     rectify: bool = False,
     buffers: Buffers | None = None,
-    alive: Float[Tensor, "b c height width"] | None = None,
 ) -> Float[Tensor, "b d h w"]:
-    """The convolution of maps with so many zeros around them, with `constants`; its positive part
-    if `rectify`. No gradient.
-
-    `alive`: other maps; where they are not positive, the maps count as zero.
-    """
-    buffers = buffers or Buffers()
-    if weight.dim() == 4:
-        return _plain(x, weight, bias, zeros, rectify, buffers, alive)
-    made = winograd.convolution(x, weight, bias, zeros, buffers, alive)
-    return F.relu_(made) if rectify else made
+    """The convolution of maps, h = height - 2, with `constants`; its positive part if `rectify`.
+    No gradient."""
+    return _whole(Maps(x), weight, bias, 0, "zero", rectify, buffers or Buffers())
 
 
-def _plain(
-    x: Tensor,
+def _whole(
+    source: Source,
     weight: Tensor,
     bias: Tensor | None,
-    zeros: int,
+    around: int,
+    padding: Padding,
     rectify: bool,
     buffers: Buffers,
-    alive: Tensor | None,
 ) -> Float[Tensor, "b d h w"]:
-    """A convolution without detours, on a CPU strip by strip into a buffer of ours."""
-    if x.device.type != "cpu":
-        x = x if alive is None else torch.ops.aten.threshold_backward(x, alive, 0)
-        made = F.conv2d(x, weight, bias, padding=zeros)
-        return F.relu_(made) if rectify else made
-    b, _, height, width = x.shape
-    h, w = height + 2 * zeros - 2, width + 2 * zeros - 2
-    made = buffers.maps(x, b, len(weight), h, w)
-    strip = max(1, STRIP_VALUES // (b * w * max(weight.shape[:2])))
-    for top in range(0, h, strip):
-        out = made[:, :, top : top + strip]
-        first, end = top - zeros, top - zeros + out.shape[2] + 2
-        above, below = max(0, -first), max(0, end - height)
-        rows = slice(max(0, first), min(end, height))
-        seen = x[:, :, rows]
-        if alive is not None:
-            seen = torch.ops.aten.threshold_backward(seen, alive[:, :, rows], 0)
-        if above or below:
-            seen = F.pad(seen, (0, 0, above, below))
-        found = F.conv2d(seen, weight, bias, padding=(0, zeros))
+    """A convolution's strips, put together in channels_last."""
+    b, h, w = source.shape[0], *(side + 2 * around - 2 for side in source.shape[1:3])
+    m, d = (1, len(weight)) if weight.dim() == 4 else (winograd.square(weight), weight.shape[2])
+    made = buffers.take(source.like, b, -(-h // m), m, -(-w // m), m, d)
+    for pictures, top, found in _strips(source, weight, bias, around, padding, buffers):
+        part = made[pictures, top // m : top // m + found.shape[1]]
         if rectify:
-            torch.clamp_min(found, 0, out=out)
+            torch.clamp_min(found, 0, out=part)
         else:
-            out.copy_(found)
-    return made
+            part.copy_(found)
+    maps = made.view(b, made.shape[1] * m, -1, d)[:, :h, :w].permute(0, 3, 1, 2)
+    if maps.is_contiguous(memory_format=torch.channels_last):
+        return maps
+    return buffers.maps(maps, *maps.shape).copy_(maps)
+
+
+def _pooled(
+    source: Source,
+    kernel: Kernel,
+    around: int,
+    padding: Padding,
+    wins: bool,
+    buffers: Buffers,
+) -> Pooled:
+    """A convolution's strips, pooled one after the other."""
+    b, h, w = source.shape[0], *(side + 2 * around - 2 for side in source.shape[1:3])
+    pooled = Pooled(source.like, (b, h, w, len(kernel.bias)), wins, buffers)
+    for pictures, top, found in _strips(
+        source, kernel.weight, kernel.bias, around, padding, buffers
+    ):
+        if found.shape[2] == 2:
+            pooled.take_windows(pictures, top, found)
+        else:
+            pooled.take(pictures, top, found[:, :, 0, :, 0])
+    return pooled
+
+
+def _strips(
+    source: Source,
+    weight: Tensor,
+    bias: Tensor | None,
+    around: int,
+    padding: Padding,
+    buffers: Buffers,
+) -> Iterator[winograd.Strip]:
+    """A convolution of maps with so many positions around them, strip by strip: see
+    `winograd.strips`. Squares of a plain one have m = 1."""
+    if weight.dim() == 3:
+        yield from winograd.strips(source, weight, bias, around, padding, buffers)
+        return
+    b, height, width, _ = source.shape
+    h, w = height + 2 * around - 2, width + 2 * around - 2
+    batch, strip = b, h  # all at once
+    if source.like.device.type == "cpu":
+        batch, strip = 1, min(h, max(2, STRIP_VALUES // (w * max(weight.shape[:2])) // 2 * 2))
+    frame = Frame(source, around, strip + 2, width + 2 * around, buffers, padding, batch)
+    bare = isinstance(source, Maps) and source.alive is None and padding == "zero"
+    maps = source.like if bare else None
+    for picture in range(0, b, batch):
+        pictures = slice(picture, picture + batch)
+        for top in range(0, h, strip):
+            first, count, beside = top - around, min(strip, h - top) + 2, 0
+            if maps is not None and first >= 0 and first + count <= height:
+                seen, beside = maps[pictures, first : first + count], around
+            else:
+                seen = frame.rows(pictures, first, count)
+            x = seen.permute(0, 3, 1, 2)
+            found = F.conv2d(x, weight, bias, padding=(0, beside)).permute(0, 2, 3, 1)
+            yield pictures, top, found[:, :, None, :, None]
 
 
 def convolution(
@@ -121,11 +156,12 @@ def convolution(
     rectify: bool = True,
     pooled: bool = False,
     buffers: Buffers | None = None,
-) -> Float[Tensor, "b d h w"]:
-    """A 3x3 convolution, padded by one pixel; its positive part if `rectify`.
+) -> Float[Tensor, "b d height width"]:
+    """A 3x3 convolution, padded by one pixel; its positive part if `rectify`; of that `max_pool`
+    if `pooled`.
 
-    Differentiable with respect to x alone. `pooled`: the result goes into `max_pool` and nowhere
-    else. That sends no gradient to units that are zero, so none need be remembered.
+    Differentiable with respect to x alone. A pooling sends no gradient to units that are zero, so
+    behind a convolution it is all that need be remembered.
     """
     made: Tensor = _Convolution.apply(  # type: ignore[no-untyped-call]
         x, kernel, padding, rectify, pooled, buffers or Buffers()
@@ -137,13 +173,16 @@ def pad(
     x: Float[Tensor, "b c h w"], padding: Padding, buffers: Buffers | None = None
 ) -> Float[Tensor, "b c height width"]:
     """The maps with one position more on each side."""
-    made = winograd.framed(x, 1, 1, 1, buffers or Buffers())
-    for axis in (3, 2) if padding != "zero" else ():
-        last = made.shape[axis] - 1
-        near, far = {"reflect": (2, last - 2), "replicate": (1, last - 1),
-                     "circular": (last - 1, 1)}[padding]  # fmt: skip
-        made.select(axis, 0).copy_(made.select(axis, near))
-        made.select(axis, last).copy_(made.select(axis, far))
+    b, c, h, w = x.shape
+    made = (buffers or Buffers()).maps(x, b, c, h + 2, w + 2)
+    made[..., 1:-1, 1:-1].copy_(x)
+    for axis, side in ((3, w), (2, h)):
+        for place, seen in zip((0, side + 1), repeated(side, padding), strict=True):
+            target = made.select(axis, place)
+            if padding == "zero":
+                target.zero_()
+            else:
+                target.copy_(made.select(axis, seen + 1))
     return made
 
 
@@ -155,12 +194,8 @@ def max_pool(
     The gradient goes to the first of equal maxima, row by row, as PyTorch's does; windows of
     zeros, whose units are dead, send none.
     """
-    buffers = buffers or Buffers()
-    if torch.is_grad_enabled() and x.requires_grad:
-        made: Tensor = _MaxPool.apply(x, buffers)  # type: ignore[no-untyped-call]
-        return made
-    _, found = _maxima(x, buffers)
-    return found.permute(0, 3, 1, 2)
+    made: Tensor = _MaxPool.apply(x, buffers or Buffers())  # type: ignore[no-untyped-call]
+    return made
 
 
 def in_parts(x: Float[Tensor, "b c h w"], dtype: torch.dtype) -> Float[Tensor, "b c3 h w"]:
@@ -204,23 +239,28 @@ class _Convolution(torch.autograd.Function):
         pooled: bool,
         buffers: Buffers,
     ) -> Tensor:
-        zeros = 1 if padding == "zero" else 0
-        x = x if zeros else pad(x, padding, buffers)
-        made = convolved(x, kernel.weight, kernel.bias, zeros, rectify, buffers)
-        if not made.is_contiguous(memory_format=torch.channels_last):
-            made = buffers.maps(made, *made.shape).copy_(made)
         ctx.padding, ctx.back, ctx.buffers = padding, kernel.back, buffers
-        ctx.masked = rectify and not pooled
-        if ctx.masked:
-            ctx.save_for_backward(made)
+        if pooled:
+            found = _pooled(Maps(x), kernel, 1, padding, ctx.needs_input_grad[0], buffers)
+            ctx.shape = found.shape
+            ctx.save_for_backward(*found.won)
+            return found.maxima.permute(0, 3, 1, 2)
+        made = _whole(Maps(x), kernel.weight, kernel.bias, 1, padding, rectify, buffers)
+        ctx.shape = None
+        ctx.save_for_backward(*((made,) if rectify else ()))
         return made
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        made = ctx.saved_tensors[0] if ctx.masked else None
-        zeros = 1 if ctx.padding == "zero" else 2
-        below = convolved(gradient, ctx.back, None, zeros, buffers=ctx.buffers, alive=made)
+        saved = ctx.saved_tensors
+        source: Source
+        if ctx.shape is None:
+            source = Maps(gradient, *saved)
+        else:
+            source = Unpooled(gradient, saved, ctx.shape)
+        around = 1 if ctx.padding == "zero" else 2
+        below = _whole(source, ctx.back, None, around, "zero", False, ctx.buffers)
         return _folded(below, ctx.padding), None, None, None, None, None
 
 
@@ -243,62 +283,18 @@ def _folded(gradient: Float[Tensor, "b c h w"], padding: Padding) -> Tensor:
 class _MaxPool(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, buffers: Buffers) -> Tensor:
-        rows, found = _maxima(x, buffers)
-        left, right = _windows(x).unbind(3)
-        won_right = _greater(right, left, buffers)
-        won_lower = _greater(rows[:, 1::2], rows[:, 0::2], buffers)
-        won_upper = buffers.take(x, *found.shape, dtype=torch.bool)
-        won_upper.copy_(found).logical_and_(~won_lower)  # rectified: what is true is positive
-        ctx.save_for_backward(won_right, won_upper, won_lower)
-        ctx.shape, ctx.buffers = x.shape, buffers
-        return found.permute(0, 3, 1, 2)
+        maps = x.permute(0, 2, 3, 1)
+        b, h, w, c = maps.shape
+        pooled = Pooled(x, (b, h, w, c), ctx.needs_input_grad[0], buffers)
+        pooled.take(slice(None), 0, maps)
+        ctx.save_for_backward(*pooled.won)
+        ctx.shape, ctx.buffers = pooled.shape, buffers
+        return pooled.maxima.permute(0, 3, 1, 2)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        won_right, won_upper, won_lower = ctx.saved_tensors
-        found = gradient.permute(0, 2, 3, 1)
-        b, h, w, c = found.shape
-        rows = ctx.buffers.take(found, b, h, 2, w, c)
-        _keep(found, won_upper, rows[:, :, 0])
-        _keep(found, won_lower, rows[:, :, 1])
-        rows = rows.view(b, 2 * h, w, c)
-        columns = ctx.buffers.take(found, b, 2 * h, w, 2, c)
-        _keep(rows, won_right, columns[:, :, :, 1])
-        torch.sub(rows, columns[:, :, :, 1], out=columns[:, :, :, 0])
-        below = columns.view(b, 2 * h, 2 * w, c).permute(0, 3, 1, 2)
-        height, width = ctx.shape[-2:]
-        if (height, width) == (2 * h, 2 * w):
-            return below, None
-        return winograd.framed(below, 0, height - 2 * h, width - 2 * w, ctx.buffers), None
-
-
-def _greater(one: Tensor, other: Tensor, buffers: Buffers) -> Tensor:
-    """Where one is greater than the other: as values first, in a quarter of the time."""
-    values = torch.gt(one, other, out=buffers.take(one, *one.shape))
-    return buffers.take(one, *one.shape, dtype=torch.bool).copy_(values)
-
-
-def _keep(values: Tensor, mask: Tensor, out: Tensor) -> None:
-    """The values where the mask says so, else 0: as bits, which takes a third of the time."""
-    bits = BITS[values.element_size()]
-    torch.mul(values.view(bits), mask.view(torch.int8), out=out.view(bits))
-
-
-def _maxima(
-    x: Float[Tensor, "b c h w"], buffers: Buffers
-) -> tuple[Float[Tensor, "b h2 w2 c"], Float[Tensor, "b y x c"]]:
-    """The larger of the two columns of each window, and the largest of all four, by position."""
-    left, right = _windows(x).unbind(3)
-    b, h, w, c = left.shape
-    rows, found = buffers.take(x, b, h, w, c), buffers.take(x, b, h // 2, w, c)
-    torch.maximum(left, right, out=rows)
-    torch.maximum(rows[:, 0::2], rows[:, 1::2], out=found)
-    return rows, found
-
-
-def _windows(x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b h2 w2 2 c"]:
-    """The maps by position, with the two columns of each window apart: a view of even ones."""
-    b, c, height, width = x.shape
-    even = x[..., : height // 2 * 2, : width // 2 * 2].permute(0, 2, 3, 1)
-    return even.reshape(b, height // 2 * 2, width // 2, 2, c)
+        below = ctx.buffers.take(gradient, *ctx.shape)
+        source = Unpooled(gradient, ctx.saved_tensors, ctx.shape)
+        source.put(slice(None), slice(0, ctx.shape[1]), below)
+        return below.permute(0, 3, 1, 2), None

@@ -35,7 +35,7 @@ BOLDER = 1.0  # a square's first guess, s.y / y.y, is longer by this times the f
 BACK = 0.25  # of a step that led uphill, where what it taught does not make it shorter
 
 
-class Lbfgs(torch.optim.Optimizer):
+class Lbfgs:
     """Limited-memory BFGS with full steps and no line search: one evaluation a step.
 
     `block` is the side of the squares in px, for pixels of shape 1 c h w; 0 for one memory of the
@@ -54,8 +54,8 @@ class Lbfgs(torch.optim.Optimizer):
         block: int = 0,
         known: Tensor | None = None,
     ) -> None:
-        super().__init__([pixels], {"lr": lr})
-        self.pixels, self.history, self.first_step = pixels, history, first_step
+        # no torch.optim.Optimizer: making the first one loads PyTorch's compiler, for a second
+        self.pixels, self.lr, self.history, self.first_step = pixels, lr, history, first_step
         self.side = block if pixels.dim() == 4 and block < max(pixels.shape[2:]) else 0
         self.spectrum = Spectrum(pixels, known) if self.side else None
         squares, values = self._split(pixels).shape
@@ -72,10 +72,9 @@ class Lbfgs(torch.optim.Optimizer):
         self.change: Tensor | None = None
 
     @torch.no_grad()
-    def step(self, closure: object = None) -> None:  # type: ignore[override]  # noqa: ARG002
+    def step(self) -> None:
         """Move the pixels, whose `grad` is set, by one step."""
         assert self.pixels.grad is not None
-        rate: float = self.param_groups[0]["lr"]
         self._renew()
         gradient = self._seen(self.pixels.grad)
         if self.gradient is None or self.change is None:
@@ -83,7 +82,7 @@ class Lbfgs(torch.optim.Optimizer):
         else:
             along = self._remember(self.change, gradient - self.gradient, gradient)
             change = self._direction(gradient, along)
-        self.gradient, self.change = gradient, change.mul_(rate)
+        self.gradient, self.change = gradient, change.mul_(self.lr)
         self.pixels.add_(self._moved(self.change))
 
     @torch.no_grad()
@@ -99,8 +98,7 @@ class Lbfgs(torch.optim.Optimizer):
         change, before = self.change, self.gradient
         along = self._remember(change, self._seen(self.pixels.grad) - before, before)
         self.pixels.sub_(self._moved(change))
-        rate: float = self.param_groups[0]["lr"]
-        learned = self._direction(before, along).mul_(rate)
+        learned = self._direction(before, along).mul_(self.lr)
         self.change = learned if learned.norm() < change.norm() else change.mul(BACK)
         self.pixels.add_(self._moved(self.change))
 

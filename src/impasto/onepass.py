@@ -20,12 +20,12 @@ from impasto import device as machine
 from impasto.adain import AdaIN, Affine
 from impasto.errors import SettingError
 from impasto.images import Picture
-from impasto.layers import Padding
 from impasto.moments import Moments
 from impasto.scales import GRID, scale_sizes
 from impasto.scene import Part, Scene
 from impasto.settings import changed
 from impasto.step import Record, Step
+from impasto.strips import Padding
 from impasto.tiles import Box
 from impasto.values import bytes_of
 

@@ -15,6 +15,7 @@ from impasto.settings import Settings
 Terms = dict[str, Float[Tensor, ""]]
 Evaluate = Callable[[Tensor], tuple[Terms, Tensor]]
 """A picture to its loss terms (with their sum as `total`) and the gradient of that sum."""
+Optimizer = Lbfgs | torch.optim.Optimizer
 
 LEARNING_RATES = {"lbfgs": 1.0, "adam": 0.02, "adagrad": 0.1, "sgd": 0.02, "rmsprop": 0.005}
 DIVERGENCE = 10.0  # a loss so many times that of the start has run away
@@ -47,7 +48,7 @@ class Minimiser:
         self.first_loss: float | None = None
         self.last_loss: float | None = None  # before the step that was taken last
         self.restarts = self.retreats = 0  # of the run; in a row
-        self.optimizer: torch.optim.Optimizer | None = None
+        self.optimizer: Optimizer | None = None
         self.sgd_rate = 0.0  # the rate of sgd in units of its first gradient
 
     def step(self, evaluate: Evaluate) -> Terms:
@@ -149,7 +150,7 @@ class Minimiser:
     def _rate(self) -> float:
         return self.settings.learning_rate or LEARNING_RATES[self.settings.optimizer]
 
-    def _optimizer(self) -> torch.optim.Optimizer:
+    def _optimizer(self) -> Optimizer:
         pixels, rate = [self.pixels], self._rate()
         match self.settings.optimizer:
             case "lbfgs":
@@ -167,7 +168,7 @@ class Minimiser:
                 return torch.optim.SGD(pixels, lr=self.sgd_rate, momentum=self.settings.momentum)
 
 
-def _memory(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+def _memory(optimizer: Optimizer) -> dict[str, Any]:
     """What an optimiser remembers, by name."""
     if isinstance(optimizer, Lbfgs):
         return optimizer.memory()
@@ -175,7 +176,7 @@ def _memory(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
     return {name: value for name, value in found.items() if value is not None}
 
 
-def _remember(optimizer: torch.optim.Optimizer, memory: dict[str, Any], pixels: Tensor) -> None:
+def _remember(optimizer: Optimizer, memory: dict[str, Any], pixels: Tensor) -> None:
     """The reverse of `_memory`."""
     if isinstance(optimizer, Lbfgs):
         optimizer.remember(memory)

@@ -18,7 +18,6 @@ from impasto import checkpoint, images, lbfgs, memory, tiles, vgg
 from impasto import device as machine
 from impasto.errors import PictureError
 from impasto.images import Picture
-from impasto.layers import Padding
 from impasto.objective import Objective
 from impasto.onepass import OnePass
 from impasto.optimise import Minimiser
@@ -28,6 +27,7 @@ from impasto.scene import Scene
 from impasto.schedule import schedule_of, shallow_layers
 from impasto.settings import Settings, changed
 from impasto.step import Record, Step
+from impasto.strips import Padding
 from impasto.targets import mask_bytes, objective_of
 from impasto.values import bytes_of
 

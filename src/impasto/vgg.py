@@ -16,7 +16,8 @@ from torch.nn import functional as F
 from impasto import weights
 from impasto.buffers import Buffers
 from impasto.errors import PictureError, SettingError
-from impasto.layers import Padding, convolution, in_parts, kernel, max_pool, weight_in_parts
+from impasto.layers import convolution, in_parts, kernel, max_pool, weight_in_parts
+from impasto.strips import Padding
 
 Pooling = Literal["max", "average", "average-rescaled"]
 Features = dict[str, Float[Tensor, "_ _ _ _"]]
@@ -154,25 +155,29 @@ class VGG:
         x = in_parts(x, self.dtype) if self.in_parts else x.to(self.dtype)
         x = x.contiguous(memory_format=torch.channels_last)
         deepest = max(self.layers.index(name) for name in wanted)
+        pooled = False
         for name in self.layers[: deepest + 1]:
             if name.startswith("conv"):
-                x = self._convolved(name, x, wanted)
+                pooled = self._goes_into_pool(name, wanted)
+                x = self._convolved(name, x, wanted, pooled)
             elif name.startswith("pool"):
-                x = self._pooled(x)
+                x = x if pooled else self._pooled(x)
             elif f"conv{name[4:]}" in wanted:  # otherwise the convolution rectified it
                 x = F.relu(x)
             if name in wanted:
                 found[name] = x
         return found
 
-    def _convolved(self, name: str, x: Tensor, wanted: set[str]) -> Tensor:
+    def _convolved(self, name: str, x: Tensor, wanted: set[str], pooled: bool) -> Tensor:
         """A convolution, with its rectification unless the bare convolution is wanted."""
-        relu = f"relu{name[4:]}"
-        following = self.layers[self.layers.index(name) + 2]
         rectify = name not in wanted
-        alone = rectify and relu not in wanted  # nobody else wants what a pooling takes
-        pooled = alone and following.startswith("pool") and self.pooling == "max"
         return convolution(x, self.kernels[name], self.padding, rectify, pooled, self.buffers)
+
+    def _goes_into_pool(self, name: str, wanted: set[str]) -> bool:
+        """True where nobody but a pooling of the maximum wants what a convolution makes."""
+        following = self.layers[self.layers.index(name) + 2]
+        alone = name not in wanted and f"relu{name[4:]}" not in wanted
+        return alone and following.startswith("pool") and self.pooling == "max"
 
     def _pooled(self, x: Tensor) -> Tensor:
         if self.pooling == "max":

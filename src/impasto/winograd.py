@@ -21,6 +21,8 @@ tile, and is 1.2 to 2.1 times faster.
 Axes are b c h w, in channels_last; c channels in, d out.
 """
 
+import math
+from collections.abc import Iterator
 from functools import cache
 
 import torch
@@ -28,10 +30,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from impasto.buffers import Buffers
+from impasto.strips import Frame, Maps, Padding, Source
 
 LEAST_CHANNELS = 128  # both in and out
 LEAST_IN_FLOAT32 = 256  # the same for m = 2 in float32
 STRIP_VALUES = 2**21  # of the transformed map that are held at a time: 4 MB in bfloat16
+Strip = tuple[slice, int, Float[Tensor, "b rows m columns m d"]]
+"""Pictures of a batch, a row, and what a convolution makes of them from there on."""
 ROOT = 2**0.5
 POINTS = {2: (0, 1, -1), 4: (0, ROOT, -ROOT, 1 / ROOT, -1 / ROOT)}  # by m; beside these, infinity
 
@@ -73,55 +78,48 @@ def convolution(
     x: Float[Tensor, "b c height width"],
     kernel: Float[Tensor, "squares c d"],
     bias: Float[Tensor, "d"] | None = None,
-    zeros: int = 0,
-    buffers: Buffers | None = None,
-    alive: Float[Tensor, "b c height width"] | None = None,
 ) -> Float[Tensor, "b d h w"]:
-    """The convolution of maps with so many zeros around them, h = height + 2 zeros - 2; a view of
-    somewhat larger maps where m does not divide h and w. No gradient.
-
-    `alive`: other maps; where they are not positive, the maps count as zero.
-    """
-    buffers = buffers or Buffers()
-    m = round(len(kernel) ** 0.5) - 2
-    h, w = (side + 2 * zeros - 2 for side in x.shape[2:])
-    rows, columns = -(-h // m), -(-w // m)
-    around = zeros, m * rows + 2 - zeros - x.shape[2], m * columns + 2 - zeros - x.shape[3]
-    maps = framed(x, *around, buffers, alive).permute(0, 2, 3, 1).contiguous()
-    made = buffers.take(maps, len(maps), rows, m, columns, m, kernel.shape[2])
-    strip = max(1, STRIP_VALUES // (len(kernel) * columns * max(kernel.shape[1:])))
-    space = _Space(maps, m, min(strip, rows), columns, kernel, bias, buffers)
-    for source, target in zip(maps, made, strict=True):
-        for top in range(0, rows, strip):
-            part = target[top : top + strip]
-            space.convolve(source[m * top : m * (top + len(part)) + 2], kernel, part)
-    return made.view(len(maps), m * rows, m * columns, -1)[:, :h, :w].permute(0, 3, 1, 2)
+    """The convolution of maps, h = height - 2; a view of somewhat larger maps where m does not
+    divide h and w. No gradient."""
+    b, h, w, d = len(x), x.shape[2] - 2, x.shape[3] - 2, kernel.shape[2]
+    m = square(kernel)
+    made = x.new_empty(b, -(-h // m), m, -(-w // m), m, d)
+    for pictures, top, found in strips(Maps(x), kernel, bias, 0, "zero", Buffers()):
+        made[pictures, top // m : top // m + found.shape[1]] = found
+    return made.view(b, made.shape[1] * m, -1, d)[:, :h, :w].permute(0, 3, 1, 2)
 
 
-def framed(
-    x: Float[Tensor, "b c h w"],
-    before: int,
-    below: int,
-    right: int,
+def square(kernel: Float[Tensor, "squares c d"]) -> int:
+    """m, the side of the squares that a kernel makes."""
+    return math.isqrt(len(kernel)) - 2
+
+
+def strips(
+    source: Source,
+    kernel: Float[Tensor, "squares c d"],
+    bias: Float[Tensor, "d"] | None,
+    around: int,
+    padding: Padding,
     buffers: Buffers,
-    alive: Float[Tensor, "b c h w"] | None = None,
-) -> Float[Tensor, "b c height width"]:
-    """Maps with so many zeros above them and to their left, below and to their right; `alive` as
-    in `convolution`."""
-    if alive is None and not (before or below or right):
-        return x
-    b, c, h, w = x.shape
-    made = buffers.maps(x, b, c, before + h + below, before + w + right)
-    inside = made[..., before : before + h, before : before + w]
-    if alive is None:
-        inside.copy_(x)
-    else:
-        torch.ops.aten.threshold_backward(x, alive, 0, grad_input=inside)
-    made[:, :, :before].zero_()
-    made[:, :, before + h :].zero_()
-    made[..., :before].zero_()
-    made[..., before + w :].zero_()
-    return made
+) -> Iterator[Strip]:
+    """The convolution of maps with so many positions around them, h = height + 2 around - 2: strip
+    by strip a picture, the strip's first row and its squares, of which the last may reach beyond.
+
+    The squares' memory is that of the next strip's.
+    """
+    m = square(kernel)
+    b, h, w = source.shape[0], *(side + 2 * around - 2 for side in source.shape[1:3])
+    rows, columns = -(-h // m), -(-w // m)
+    strip = max(1, STRIP_VALUES // (len(kernel) * columns * max(kernel.shape[1:])))
+    strip = min(strip, rows)
+    frame = Frame(source, around, m * strip + 2, m * columns + 2, buffers, padding)
+    space = _Space(source.like, m, strip, columns, kernel, bias, buffers)
+    for picture in range(b):
+        pictures = slice(picture, picture + 1)
+        for top in range(0, rows, strip):
+            count = min(strip, rows - top)
+            seen = frame.rows(pictures, m * top - around, m * count + 2)
+            yield pictures, m * top, space.convolved(seen[0], kernel, count)
 
 
 class _Space:
@@ -129,7 +127,7 @@ class _Space:
 
     def __init__(
         self,
-        maps: Tensor,
+        like: Tensor,
         m: int,
         rows: int,
         columns: int,
@@ -139,30 +137,30 @@ class _Space:
     ) -> None:
         squares, c, d = kernel.shape
         a, _, b = forms(m)
-        self.m = m
-        self.spread = torch.kron(b, b).to(maps)
+        self.m, self.columns = m, columns
+        self.spread = torch.kron(b, b).to(like)
         sums = torch.kron(a, a)
         # the bias is one product more: added before the results are rounded
         more = 0 if bias is None else 1
         count = rows * columns
         # one buffer holds the squares seen and later the products, the other what lies between
         # and later the results
-        self.seen = buffers.take(maps, count * (squares * max(c, d) + more * d))
-        self.full = buffers.take(maps, count * max(squares * c, m * m * d))
+        self.seen = buffers.take(like, count * (squares * max(c, d) + more * d))
+        self.full = buffers.take(like, count * max(squares * c, m * m * d))
         self.products = self.seen[-count * (squares + more) * d :].view(-1, count, d)
         if bias is not None:
             self.products[squares] = bias  # at the buffer's end, where no squares lie
             sums = torch.cat([sums, sums.new_ones(m * m, 1)], 1)
-        self.sums = sums.to(maps)
+        self.sums = sums.to(like)
 
-    def convolve(
+    def convolved(
         self,
         source: Float[Tensor, "height width c"],
         kernel: Float[Tensor, "squares c d"],
-        out: Float[Tensor, "rows m columns m d"],
-    ) -> None:
-        """One strip."""
-        m, (rows, _, columns, _, d), (squares, c, _) = self.m, out.shape, kernel.shape
+        rows: int,
+    ) -> Float[Tensor, "1 rows m columns m d"]:
+        """One strip, so many rows of squares."""
+        m, columns, (squares, c, d) = self.m, self.columns, kernel.shape
         count = rows * columns
         full = self.full[: squares * count * c].view(m + 2, m + 2, rows, columns, c)
         if m == 2:
@@ -173,7 +171,7 @@ class _Space:
         torch.bmm(full.view(squares, count, c), kernel, out=products[:squares])
         results = self.full[: m * m * count * d].view(m * m, -1)
         torch.mm(self.sums, products.flatten(1), out=results)  # A^T M A and the bias
-        out.copy_(results.view(m, m, rows, columns, d).permute(2, 0, 3, 1, 4))
+        return results.view(1, m, m, rows, columns, d).permute(0, 3, 1, 4, 2, 5)
 
     def _transform(self, source: Tensor, out: Float[Tensor, "n n rows columns c"]) -> None:
         """B^T d B of every square as one matrix product."""
