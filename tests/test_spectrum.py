@@ -7,7 +7,7 @@ from torch import Tensor
 
 from impasto import lbfgs, spectrum
 from impasto.lbfgs import Lbfgs
-from impasto.spectrum import BINS, FIRST_PAIRS, LEAST, Spectrum
+from impasto.spectrum import BINS, FIRST_PAIRS, LAST_PAIRS, LEAST, Spectrum
 
 SIDE, LONG = 8, 40
 
@@ -112,6 +112,20 @@ def test_curvatures_are_found_once_enough_pairs_were_seen() -> None:
     assert change is not None
     torch.testing.assert_close(change, torch.ones_like(change))  # twice as steep everywhere
     assert found.due == 18
+
+
+def test_of_many_pairs_the_last_are_measured() -> None:
+    found, other = (Spectrum(torch.zeros(1, 3, 30, 50).double()) for _ in range(2))
+    found.due = other.due = LAST_PAIRS + 3
+    rising, falling = torch.linspace(1, 9, 3 * BINS), torch.linspace(9, 1, 3 * BINS)
+    for i in range(LAST_PAIRS + 3):
+        early = (falling if i < 3 else rising).double().view(3, BINS)
+        assert found.renew() is other.renew() is None
+        seen(found, early, i)
+        seen(other, rising.double().view(3, BINS), i)
+    assert found.renew() is not None
+    assert other.renew() is not None
+    torch.testing.assert_close(found.scale, other.scale)
 
 
 def test_of_a_large_picture_the_middle_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:

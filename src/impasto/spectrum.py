@@ -23,6 +23,7 @@ BINS = 32  # of wave numbers, denser for long waves: evenly spaced in their squa
 REACH = 32  # px beyond each border of a picture that are filtered with it
 FIRST_PAIRS = 8  # before the curvatures are used
 LONGER = 1.5  # times as many pairs before they are measured anew
+LAST_PAIRS = 16  # of these, the newest, are measured: an average of more is no better
 SEEN = 1024  # px: of larger pictures the middle is measured, with hundreds of squares and waves
 LEAST = 0.2  # times the median curvature: less is taken for that, negative ones as well
 
@@ -84,6 +85,9 @@ class Spectrum:
 
     def see(self, s: Float[Tensor, "1 c h w"], y: Float[Tensor, "1 c h w"]) -> None:
         """Take in a pair of z: of a large picture, its middle."""
+        self.pairs += 1
+        if self.due - self.pairs >= LAST_PAIRS:
+            return
         index = self.seen_bins.round().long().flatten()
 
         def add(values: Tensor, sums: Float[Tensor, "bins"]) -> None:
@@ -96,7 +100,6 @@ class Spectrum:
             change, slope = (torch.fft.rfft2(own[i], s=self.seen) for own in (changes, slopes))
             add((change * slope.conj()).real, self.sy[i])
             add((change.abs() * self.seen_filter[i]).square(), self.ss[i])
-        self.pairs += 1
 
     def renew(self) -> Float[Tensor, "c h m"] | None:
         """What W multiplies each wave with, beside what it did until now, if it is time to."""
