@@ -180,8 +180,19 @@ def test_the_plan_keeps_to_its_limit() -> None:
     assert tight.tile is not None
     assert tight.tile < memory.LARGEST_PASS
     assert tight.bytes <= 1.2e9
+    parts = memory.one_pass((2000, 1500), dtype, 10**10, 32, areas=3)
+    assert parts.bytes - roomy.bytes == 3 * 12 * 2000 * 1500
     with pytest.raises(PictureError, match="raise --memory-limit"):
         memory.one_pass((2000, 1500), dtype, int(0.6e9), 32)
+
+
+def test_masks_are_in_the_plan(picture: Picture) -> None:
+    settings = settings_for("instant", size=96)
+    plain, masked = (
+        OnePass(Scene(picture, STYLE, settings, mask=mask)).footprint((96, 64)).bytes
+        for mask in (None, left_half())
+    )
+    assert masked - plain == memory.AREA_BYTES * 96 * 64
 
 
 def test_a_start_for_the_optimiser(picture: Picture) -> None:

@@ -20,6 +20,7 @@ EVALUATION_BYTES = {torch.bfloat16: 620, torch.float16: 620, torch.float32: 1250
 measured by `benchmarks.scaling`."""
 TARGET_VALUES = 8  # values of relu4_2 per pixel: 512 channels at a stride of 8
 GUIDE_BYTES = 6  # per pixel of one mask on the grids of all layers, in float32
+AREA_BYTES = 12  # per pixel of where one part of a picture is, in float32: made of others as large
 SMALLEST_TILE, LARGEST_TILE = 128, 2048  # px; margins eat smaller ones, larger ones gain nothing
 ONE_PASS_BYTES = {torch.bfloat16: 450, torch.float16: 450, torch.float32: 900}
 """Per pixel of one pass of encoder or decoder, without gradients; buffers are kept."""
@@ -112,17 +113,20 @@ def one_pass(
     margin: int,
     tile: int | None = None,
     channels: int = 0,
+    areas: int = 0,
 ) -> Footprint:
     """How a picture of this size is painted in one pass in at most `limit` bytes.
 
-    `channels` is the width of the widest trained network, if there is one.
+    `channels` is the width of the widest trained network, if there is one; `areas` the number of
+    parts that are not everywhere.
     Whole if it is no larger than the largest tiles, else in the largest that fit. PictureError
     where not even the smallest do.
     """
     planned = int(limit * HEADROOM)
     width, height = size
     feature = TARGET_VALUES * torch.finfo(dtype).bits // 8
-    state = PROCESS_BYTES[dtype] + width * height * (ONE_PASS_PICTURES * PIXEL_BYTES + feature)
+    pictures = ONE_PASS_PICTURES * PIXEL_BYTES + areas * AREA_BYTES
+    state = PROCESS_BYTES[dtype] + width * height * (pictures + feature)
     each = max(ONE_PASS_BYTES[dtype], CHANNEL_BYTES * channels * torch.finfo(dtype).bits // 16)
     sides = [tile] if tile else [*range(LARGEST_PASS, SMALLEST_TILE, -64), SMALLEST_TILE]
     for side in sides:

@@ -125,6 +125,7 @@ class OnePass:
             tiles.margin([adain.LAYER]),
             max(size) if self.trained else self.tile,
             max((network.shape.width for network in self.trained.values()), default=0),
+            sum(area is not None for area in self.scene.areas((16, 16))),
         )
 
     def picture(self, full_size: bool = True) -> Picture:
