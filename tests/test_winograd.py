@@ -43,7 +43,7 @@ def test_one_square_by_hand() -> None:
     g = torch.tensor([[0.0, 1, 0], [2, 0, 0], [0, 0, 0]]).view(1, 1, 3, 3)
     # Y[0, 0] = d[0, 1] + 2 d[1, 0] = 2 + 10; one to the right adds 3, one down 12
     expected = torch.tensor([[12.0, 15], [24, 27]]).view(1, 1, 2, 2)
-    found = winograd.convolution(d, winograd.transformed(g, 2), torch.tensor([0.5]))
+    found = layers.convolved(d, winograd.transformed(g, 2), torch.tensor([0.5]))
     torch.testing.assert_close(found, expected + 0.5)
 
 
@@ -56,7 +56,7 @@ def test_it_is_the_convolution(
     columns = -(-(size[1] - 2) // m)  # of squares: strips of three, the last of fewer
     monkeypatch.setattr(winograd, "STRIP_VALUES", (m + 2) ** 2 * 16 * columns * 3)
     x, weight, bias = maps(8, *size, b=batch), weights(16, 8), torch.randn(16)
-    found = winograd.convolution(x, winograd.transformed(weight, m), bias)
+    found = layers.convolved(x, winograd.transformed(weight, m), bias)
     torch.testing.assert_close(found, F.conv2d(x, weight, bias), rtol=1e-5, atol=1e-5)
     assert found.stride(1) == 1  # channels_last, with a gap where a square reaches beyond
 
@@ -73,7 +73,7 @@ def test_it_is_the_convolution(
 def test_its_error_is_small(dtype: torch.dtype, m: int, worst: float) -> None:
     x, weight = maps(256, 18, 18).relu().to(dtype), weights(256, 256)
     exact = F.conv2d(x.double(), weight.double())
-    found = winograd.convolution(x, winograd.transformed(weight, m).to(dtype)).double()
+    found = layers.convolved(x, winograd.transformed(weight, m).to(dtype), None).double()
     assert (found - exact).norm() < worst * exact.norm()
 
 

@@ -20,7 +20,7 @@ from torch.nn import functional as F
 
 from impasto import winograd
 from impasto.buffers import Buffers
-from impasto.strips import Frame, Maps, Padding, Pooled, Source, Unpooled, repeated
+from impasto.strips import Frame, Maps, Padding, Pooled, Source, Unpooled, repeated, sides
 
 STRIP_VALUES = 2**20  # of a plain convolution's maps that are made at a time: 2 MB in bfloat16
 
@@ -79,7 +79,7 @@ def _whole(
     buffers: Buffers,
 ) -> Float[Tensor, "b d h w"]:
     """A convolution's strips, put together in channels_last."""
-    b, h, w = source.shape[0], *(side + 2 * around - 2 for side in source.shape[1:3])
+    b, h, w = source.shape[0], *sides(source, around)
     m, d = (1, len(weight)) if weight.dim() == 4 else (winograd.square(weight), weight.shape[2])
     made = buffers.take(source.like, b, -(-h // m), m, -(-w // m), m, d)
     for pictures, top, found in _strips(source, weight, bias, around, padding, buffers):
@@ -103,7 +103,7 @@ def _pooled(
     buffers: Buffers,
 ) -> Pooled:
     """A convolution's strips, pooled one after the other."""
-    b, h, w = source.shape[0], *(side + 2 * around - 2 for side in source.shape[1:3])
+    b, h, w = source.shape[0], *sides(source, around)
     pooled = Pooled(source.like, (b, h, w, len(kernel.bias)), wins, buffers)
     for pictures, top, found in _strips(
         source, kernel.weight, kernel.bias, around, padding, buffers
@@ -129,7 +129,7 @@ def _strips(
         yield from winograd.strips(source, weight, bias, around, padding, buffers)
         return
     b, height, width, _ = source.shape
-    h, w = height + 2 * around - 2, width + 2 * around - 2
+    h, w = sides(source, around)
     batch, strip = b, h  # all at once
     if source.like.device.type == "cpu":
         batch, strip = 1, min(h, max(2, STRIP_VALUES // (w * max(weight.shape[:2])) // 2 * 2))

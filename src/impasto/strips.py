@@ -170,6 +170,12 @@ class Frame:
         self.buffer[:, :, right].copy_(self.buffer[:, :, left + behind])
 
 
+def sides(source: Source, around: int) -> tuple[int, int]:
+    """Height and width of what a 3x3 convolution makes of maps with so many positions around."""
+    _, height, width, _ = source.shape
+    return height + 2 * around - 2, width + 2 * around - 2
+
+
 def repeated(side: int, padding: Padding) -> tuple[int, int]:
     """Which positions of a side the one before the first and the one behind the last repeat."""
     if padding == "circular":

@@ -30,7 +30,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from impasto.buffers import Buffers
-from impasto.strips import Frame, Maps, Padding, Source
+from impasto.strips import Frame, Padding, Source, sides
 
 LEAST_CHANNELS = 128  # both in and out
 LEAST_IN_FLOAT32 = 256  # the same for m = 2 in float32
@@ -67,26 +67,11 @@ def forms(m: int) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def transformed(weight: Float[Tensor, "d c 3 3"], m: int) -> Float[Tensor, "squares c d"]:
-    """G g G^T of every kernel, in float32: what `convolution` takes in place of the weights."""
+    """G g G^T of every kernel, in float32: what `strips` takes in place of the weights."""
     _, g, _ = forms(m)
     d, c = weight.shape[:2]
     kernels = weight.float().permute(2, 3, 1, 0).reshape(9, c * d)
     return (torch.kron(g, g).float() @ kernels).view(-1, c, d)
-
-
-def convolution(
-    x: Float[Tensor, "b c height width"],
-    kernel: Float[Tensor, "squares c d"],
-    bias: Float[Tensor, "d"] | None = None,
-) -> Float[Tensor, "b d h w"]:
-    """The convolution of maps, h = height - 2; a view of somewhat larger maps where m does not
-    divide h and w. No gradient."""
-    b, h, w, d = len(x), x.shape[2] - 2, x.shape[3] - 2, kernel.shape[2]
-    m = square(kernel)
-    made = x.new_empty(b, -(-h // m), m, -(-w // m), m, d)
-    for pictures, top, found in strips(Maps(x), kernel, bias, 0, "zero", Buffers()):
-        made[pictures, top // m : top // m + found.shape[1]] = found
-    return made.view(b, made.shape[1] * m, -1, d)[:, :h, :w].permute(0, 3, 1, 2)
 
 
 def square(kernel: Float[Tensor, "squares c d"]) -> int:
@@ -108,7 +93,7 @@ def strips(
     The squares' memory is that of the next strip's.
     """
     m = square(kernel)
-    b, h, w = source.shape[0], *(side + 2 * around - 2 for side in source.shape[1:3])
+    b, h, w = source.shape[0], *sides(source, around)
     rows, columns = -(-h // m), -(-w // m)
     strip = max(1, STRIP_VALUES // (len(kernel) * columns * max(kernel.shape[1:])))
     strip = min(strip, rows)
