@@ -288,8 +288,9 @@ def test_spectrum() -> None:
     """
     x = W z = K C^T F^-1 D F C R z,   D_k = (kappa_k / <kappa>)^(-1/2),   dL/dz = W^T dL/dx
     q = round(31 sqrt(|k| / |k_max|))
-    kappa_q = max(sum_{k in q} Re(s_k y*_k) / sum_{k in q} |s_k|^2, 0.2 median)   between bins interpolated: D
-    """  # noqa: E501
+    r_q = max(sum_{k in q} Re(s_k y*_k) / sum_{k in q} |s_k|^2, 0.2 median)
+    kappa_q = (r_{q-1} r_q^2 r_{q+1})^(1/4)   between bins interpolated: D
+    """
     high, wide = 20, 54
     found = spectrum.Spectrum(torch.zeros(1, 3, high, wide).double())
     colours = np.array([[1, 1, 1], [1, -1, 0], [1, 1, -2]]) / np.sqrt([[3], [2], [6]])
@@ -310,6 +311,8 @@ def test_spectrum() -> None:
     found.renew()
     kappa = sy / np.where(ss, ss, 1)
     kappa = np.maximum(kappa, 0.2 * np.sort(kappa.flatten())[47])  # of an even number, the lower
+    r = np.pad(kappa, ((0, 0), (1, 1)), mode="edge")
+    kappa = (r[:, :-2] * r[:, 1:-1] ** 2 * r[:, 2:]) ** 0.25
     d = np.stack([np.interp(place, np.arange(32), row**-0.5) for row in kappa])
     d /= np.exp(np.log(d[..., :half]).mean())
 

@@ -28,6 +28,7 @@ from impasto.schedule import schedule_of, shallow_layers
 from impasto.settings import Settings, changed
 from impasto.step import Record, Step
 from impasto.strips import Padding
+from impasto.tangent import Tangent
 from impasto.targets import mask_bytes, objective_of
 from impasto.values import bytes_of
 
@@ -78,6 +79,7 @@ class Painter:
         self.seconds = 0.0
         self.scale, self.taken = 0, 0  # the scale being painted, and its steps so far
         self.minimiser: Minimiser | None = None
+        self.tangent = self._tangent()
         self.learnt: dict[str, Tensor] = {}  # of the objective: `detail` or `whole`, see Spectrum
         self.optimizers: list[str] = []  # what moved the pixels at each scale so far
         self.note: str | None = None
@@ -99,9 +101,9 @@ class Painter:
             assert self.minimiser is not None
             objective = self._objective(self.sizes[scale], plan.tile)
             canvas = self._canvas(self.sizes[scale])
-            whole = partial(self._evaluate, objective, *canvas)
+            whole = partial(self._evaluate, objective, self.tangent, *canvas)
             detail = partial(
-                self._evaluate, objective.limited(shallow_layers(self.settings)), *canvas
+                self._evaluate, objective.limited(shallow_layers(self.settings)), None, *canvas
             )
             count, details = self.schedule.counts[scale], self.schedule.details[scale]
             while self.taken < count:
@@ -127,7 +129,7 @@ class Painter:
         pixels = self._begin(self.sizes[scale])
         self._keep_learnt(self.taken <= self.schedule.details[self.scale])
         self.scale, self.taken = scale, 0
-        self.minimiser = self._minimiser(pixels, settings)
+        self.minimiser, self.tangent = self._minimiser(pixels, settings), self._tangent()
         name = f"lbfgs {plan.history}" if plan.optimizer == "lbfgs" else plan.optimizer
         self.optimizers.append(name)
         if settings is not self.settings:
@@ -154,6 +156,11 @@ class Painter:
         detail = self.taken < self.schedule.details[self.scale]
         known = self.learnt.get("detail" if detail else "whole")
         return Minimiser(image, settings, first, known)
+
+    def _tangent(self) -> Tangent | None:
+        """What steps go by between evaluations of the deep layers, one for each scale."""
+        most = self.settings.tangent_steps
+        return Tangent(most) if most else None
 
     def _moved_by(self, optimizer: str, history: int) -> Settings:
         """The settings with that optimiser, and its own learning rate if it is not theirs."""
@@ -186,9 +193,11 @@ class Painter:
         assert self.minimiser is not None
         tensors, numbers = self.minimiser.state()
         tensors |= {f"learnt.{name}": value for name, value in self.learnt.items()}
-        return tensors, {
+        deep, tangent = ({}, {}) if self.tangent is None else self.tangent.state()
+        return tensors | deep, {
             "recipe": self.recipe(),
             "minimiser": numbers,
+            "tangent": tangent,
             "scale": self.scale,
             "taken": self.taken,
             "optimizer": [self.minimiser.settings.optimizer, self.minimiser.settings.history],
@@ -219,6 +228,8 @@ class Painter:
         pixels = tensors["pixels"].to(self.device)
         self.minimiser = self._minimiser(pixels, self._moved_by(*facts["optimizer"]))
         self.minimiser.load(tensors, facts["minimiser"])
+        if self.tangent is not None:
+            self.tangent.load(tensors, facts["tangent"], pixels)
 
     def footprint(self, size: tuple[int, int]) -> memory.Footprint:
         """How a scale is painted in the memory there is. PictureError if that is not enough."""
@@ -288,24 +299,30 @@ class Painter:
         return painted.to(self.device), self.scene.content_at(size).to(self.device)
 
     def _evaluate(
-        self, objective: Objective, painted: Tensor | None, photo: Tensor | None, image: Tensor
+        self,
+        objective: Objective,
+        tangent: Tangent | None,
+        painted: Tensor | None,
+        photo: Tensor | None,
+        image: Tensor,
     ) -> tuple[dict[str, Tensor], Tensor]:
         """Loss terms and gradient of the picture that is seen: the photo where nothing is painted.
 
         Inside the loop, so that what is painted knows what it borders on.
         """
         if painted is None or photo is None:
-            return self._evaluate_all(objective, image)
-        terms, gradient = self._evaluate_all(objective, torch.lerp(photo, image, painted))
+            return self._evaluate_all(objective, tangent, image)
+        seen = torch.lerp(photo, image, painted)
+        terms, gradient = self._evaluate_all(objective, tangent, seen)
         return terms, gradient * painted
 
     def _evaluate_all(
-        self, objective: Objective, image: Tensor
+        self, objective: Objective, tangent: Tangent | None, image: Tensor
     ) -> tuple[dict[str, Tensor], Tensor]:
         """Loss terms and gradient; in smaller tiles from now on if memory runs out."""
         while True:
             try:
-                return objective.evaluate(image)
+                return objective.evaluate(image, tangent)
             except (RuntimeError, MemoryError) as error:
                 side = max(image.shape) if objective.tile is None else objective.tile
                 if not memory.ran_out(error) or side // 2 < memory.SMALLEST_TILE:

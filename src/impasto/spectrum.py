@@ -113,7 +113,7 @@ class Spectrum:
         if not usual > 0:
             return None
         before, self.learnt = self.filter, True
-        self._use(curvature.clamp_min(LEAST * usual).rsqrt().to(self.scale))
+        self._use(_smoothed(curvature.clamp_min(LEAST * usual)).rsqrt().to(self.scale))
         return self.filter / before
 
     def memory(self) -> dict[str, Any]:
@@ -148,6 +148,13 @@ class Spectrum:
 
     def _mixed(self, colours: Tensor, picture: Tensor) -> Float[Tensor, "1 c h w"]:
         return torch.einsum("dc,bchw->bdhw", colours, picture)
+
+
+def _smoothed(curvature: Float[Tensor, "c bins"]) -> Float[Tensor, "c bins"]:
+    """Half of each bin's own and a quarter of both neighbours', in logarithms: the bins of long
+    waves have few of them, and one taken for ten times too flat is a step ten times too long."""
+    logs = F.pad(curvature.log(), (1, 1), mode="replicate")
+    return (logs[:, 1:-1] / 2 + (logs[:, :-2] + logs[:, 2:]) / 4).exp()
 
 
 def _bins(size: tuple[int, ...]) -> Float[Tensor, "h m"]:
