@@ -124,9 +124,8 @@ def one_pass(
     """
     planned = int(limit * HEADROOM)
     width, height = size
-    feature = TARGET_VALUES * torch.finfo(dtype).bits // 8
     pictures = ONE_PASS_PICTURES * PIXEL_BYTES + areas * AREA_BYTES
-    state = PROCESS_BYTES[dtype] + width * height * (pictures + feature)
+    state = PROCESS_BYTES[dtype] + width * height * (pictures + _map_bytes(dtype))
     each = max(ONE_PASS_BYTES[dtype], CHANNEL_BYTES * channels * torch.finfo(dtype).bits // 16)
     sides = [tile] if tile else [*range(LARGEST_PASS, SMALLEST_TILE, -64), SMALLEST_TILE]
     for side in sides:
@@ -142,11 +141,15 @@ def one_pass(
 
 def _state(size: tuple[int, int], dtype: torch.dtype, optimizer: str, history: int) -> int:
     """The bytes that a run holds besides what it is evaluating: the process, pictures, target."""
-    target = TARGET_VALUES * torch.finfo(dtype).bits // 8
     width, height = size
     return PROCESS_BYTES[dtype] + width * height * (
-        pictures_of(optimizer, history) * PIXEL_BYTES + target
+        pictures_of(optimizer, history) * PIXEL_BYTES + _map_bytes(dtype)
     )
+
+
+def _map_bytes(dtype: torch.dtype) -> int:
+    """Per pixel of relu4_2."""
+    return TARGET_VALUES * torch.finfo(dtype).bits // 8
 
 
 def _fitted(
@@ -159,8 +162,9 @@ def _fitted(
         found = state + _outer(size, tile, margin) * EVALUATION_BYTES[dtype]
         return (found, tile) if found <= planned else None
     each = EVALUATION_BYTES[dtype]
-    if state + whole * each <= planned:
-        return state + whole * each, None
+    at_once = state + whole * (each + _map_bytes(dtype))  # the gradient that `tangent` keeps
+    if at_once <= planned:
+        return at_once, None
     room = max(planned - state, 0) / each
     side = min((int(math.sqrt(room)) - 2 * margin) // 64 * 64, LARGEST_TILE)
     if side < smallest:
