@@ -23,10 +23,10 @@ HALF = torch.bfloat16
 
 
 def test_bytes_by_hand() -> None:
-    # 1000 x 500 px: 54 pictures of a run with 20 pairs, 12 bytes a pixel each; 8 values of
-    # relu4_2 in 2 bytes; 620 bytes for the evaluation
+    # 1000 x 500 px: 54 pictures of a run with 20 pairs, 12 bytes a pixel each; twice 8 values of
+    # relu4_2 in 2 bytes, the photo's and a tangent's; 620 bytes for the evaluation
     found = memory.footprint((1000, 500), HALF, "lbfgs", 20, 9 * GIB, 80)
-    assert found.bytes == 600_000_000 + 500_000 * (54 * 12 + 16 + 620)
+    assert found.bytes == 600_000_000 + 500_000 * (54 * 12 + 2 * 16 + 620)
     assert (found.tile, found.optimizer, found.history) == (None, "lbfgs", 20)
 
 
