@@ -12,7 +12,7 @@ from torch import Tensor
 from impasto.errors import PictureError
 from impasto.images import write_bytes
 
-FORMAT = 1  # of the file; another number is another version of impasto
+FORMAT = 2  # of the file; another number is another version of impasto
 
 
 def write(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
