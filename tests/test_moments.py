@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from impasto import moments
+from impasto import moments, strips
 from impasto.moments import Moments
 
 
@@ -154,8 +154,14 @@ def test_nothing_and_nothing_is_nothing_and_adds_nothing() -> None:
 @pytest.mark.parametrize("cropped", [False, True])
 @pytest.mark.parametrize("with_mean", [False, True])
 def test_a_gradient_is_added_in_place(
-    dtype: torch.dtype, weighted: bool, cropped: bool, with_mean: bool
+    dtype: torch.dtype,
+    weighted: bool,
+    cropped: bool,
+    with_mean: bool,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """Two rows at a time, where it cannot be at once."""
+    monkeypatch.setattr(strips, "BLOCK_VALUES", 2 * 4 * 9)
     maps = random_features(0, 6, 9, 4).to(dtype, memory_format=torch.channels_last)
     around = random_features(1, 6, 9, 4).to(dtype, memory_format=torch.channels_last)
     before = around.clone()
@@ -174,6 +180,16 @@ def test_a_gradient_is_added_in_place(
     torch.testing.assert_close(onto, before[inside] + alone, **tolerance)
     around[inside] = before[inside]
     assert torch.equal(around, before)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_gram_matrices_need_no_means(dtype: torch.dtype) -> None:
+    features = random_features(0).to(dtype)
+    found, whole = moments.measure(features, means=False), moments.measure(features)
+    assert torch.equal(found.second, whole.second)
+    assert bool(found.mean.isnan().all())
+    both = found + found  # as tiles are added
+    assert_same(Moments(both.weight / 2, whole.mean, both.second), whole)
 
 
 @pytest.mark.parametrize("height", [1, 37, 64])

@@ -39,6 +39,13 @@ def test_terms_are_the_weighted_losses(network: vgg.VGG, astronaut: torch.Tensor
     torch.testing.assert_close(found["total"], total)
 
 
+def test_only_losses_of_means_measure_them(network: vgg.VGG, astronaut: torch.Tensor) -> None:
+    for name, measured in (("gram", False), ("meanstd", True)):
+        made = objective(network, astronaut, Weights(1.0, 1.0), (name,))
+        found, _ = made._measured(astronaut, None)
+        assert all(bool(m.mean.isfinite().all()) == measured for [m] in found.values())
+
+
 def test_pixels_beyond_black_and_white_are_called_back() -> None:
     net = vgg.load("vgg19", ["relu1_1"], padding="replicate")
     flat = torch.full((1, 3, 40, 30), 0.5)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from impasto import losses, pixelwise
+from impasto import losses, pixelwise, strips
 
 
 @pytest.mark.parametrize("rows", [1, 3, 100])
@@ -11,7 +11,7 @@ from impasto import losses, pixelwise
 def test_blocks_of_rows_are_the_whole(
     name: str, rows: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pixelwise, "BLOCK_VALUES", rows * 3 * 9)
+    monkeypatch.setattr(strips, "BLOCK_VALUES", rows * 3 * 9)
     generator = torch.Generator().manual_seed(0)
     image = torch.randn(1, 3, 7, 9, generator=generator, dtype=torch.float64).requires_grad_()
     expected = 5 * getattr(losses, name)(image).sum()

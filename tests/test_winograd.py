@@ -54,11 +54,17 @@ def test_it_is_the_convolution(
     size: tuple[int, int], batch: int, m: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     columns = -(-(size[1] - 2) // m)  # of squares: strips of three, the last of fewer
-    monkeypatch.setattr(winograd, "STRIP_VALUES", (m + 2) ** 2 * 16 * columns * 3)
+    values = (m + 2) ** 2 * 16 * columns * 3
+    monkeypatch.setattr(winograd, "strip_values", lambda kernel: values)
     x, weight, bias = maps(8, *size, b=batch), weights(16, 8), torch.randn(16)
     found = layers.convolved(x, winograd.transformed(weight, m), bias)
     torch.testing.assert_close(found, F.conv2d(x, weight, bias), rtol=1e-5, atol=1e-5)
     assert found.stride(1) == 1  # channels_last, with a gap where a square reaches beyond
+
+
+@pytest.mark.parametrize(("channels", "values"), [(128, 2**21), (512, 16 * 512**2)])
+def test_a_strip_is_worth_reading_the_kernel_for(channels: int, values: int) -> None:
+    assert winograd.strip_values(torch.empty(16, channels, channels)) == values
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from impasto.strips import rows_of
+
 BLOCKS = 16  # that sums over positions are made of, see _sums
 VARIANCE_FLOOR = 1e-5  # added under the square root, as in AdaIN (Huang and Belongie 2017)
 
@@ -66,19 +68,20 @@ def measure(
     features: Float[Tensor, "b c h w"],
     weight: Float[Tensor, "b 1 h w"] | None = None,
     statistics: torch.dtype | None = None,
+    means: bool = True,
 ) -> Moments:
     """The moments of feature maps, each position weighing `weight` >= 0 (1 if None).
 
     Statistics are of the type given, or float32 for features of lower precision. Where all
     weights are zero the mean and second moment are zero too. Differentiable with respect to the
-    features, once.
+    features, once. Without `means`, which Gram matrices do without, that of every channel is nan.
     """
     wide = statistics or torch.promote_types(features.dtype, torch.float32)
     if weight is None:
         n = features.new_full((features.shape[0],), features[0, 0].numel(), dtype=wide)
     else:
         n = weight.to(wide).sum((1, 2, 3))
-    mean, second = _Measure.apply(features, weight, n)  # type: ignore[no-untyped-call]
+    mean, second = _Measure.apply(features, weight, n, means)  # type: ignore[no-untyped-call]
     return Moments(n, mean, second)
 
 
@@ -101,23 +104,36 @@ def pull_back(
     # Statistics wider than float32 are those of delicate losses, whose two terms nearly cancel.
     delicate = second_gradient.dtype == torch.float64
     precise = torch.promote_types(features.dtype, torch.float32) if delicate else features.dtype
-    vectors, symmetric = _vectors(features).to(precise), symmetric.to(precise)
-    offset = None
+    symmetric, offset = symmetric.to(precise), None
     if mean_gradient is not None:
         offset = (mean_gradient * share[:, None]).to(precise)[:, None]
-    if onto is not None and weight is None and precise == onto.dtype and _rows_touch(onto):
-        made = _vectors(onto).baddbmm_(vectors, symmetric)  # half the time of making a map to add
+    if onto is None:
+        return _pulled(features, weight, offset, symmetric)
+    if weight is None and precise == onto.dtype and _rows_touch(features) and _rows_touch(onto):
+        made = _vectors(onto).baddbmm_(_vectors(features), symmetric)  # half the time of a map more
         if offset is not None:
             made += offset
         return onto
-    gradient = torch.matmul(vectors, symmetric)
+    for rows in rows_of(onto):
+        part = None if weight is None else weight[:, :, rows]
+        onto[:, :, rows] += _pulled(features[:, :, rows], part, offset, symmetric)
+    return onto
+
+
+def _pulled(
+    features: Float[Tensor, "b c h w"],
+    weight: Float[Tensor, "b 1 h w"] | None,
+    offset: Float[Tensor, "b 1 c"] | None,
+    symmetric: Float[Tensor, "b c c"],
+) -> Float[Tensor, "b c h w"]:
+    """(offset + symmetric F) w, in the type of the matrix on the way."""
+    gradient = torch.matmul(_vectors(features).to(symmetric.dtype), symmetric)
     if offset is not None:
         gradient += offset
     if weight is not None:
-        gradient *= _vectors(weight).to(precise)
+        gradient *= _vectors(weight).to(symmetric.dtype)
     gradient = gradient.to(features.dtype)
-    found = gradient.view(-1, *features.shape[-2:], features.shape[1]).permute(0, 3, 1, 2)
-    return found if onto is None else onto.add_(found)
+    return gradient.view(-1, *features.shape[-2:], features.shape[1]).permute(0, 3, 1, 2)
 
 
 class _Measure(torch.autograd.Function):
@@ -125,27 +141,30 @@ class _Measure(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, features: Tensor, weight: Tensor | None, n: Tensor
+        ctx: Any, features: Tensor, weight: Tensor | None, n: Tensor, means: bool
     ) -> tuple[Tensor, Tensor]:
         ctx.save_for_backward(features, n)
         ctx.weight = weight
         vectors, share = _vectors(features), _share(n)
         weights = [None] * len(vectors) if weight is None else _vectors(weight)
-        sums = [_sums(own, w, n.dtype) for own, w in zip(vectors, weights, strict=True)]
+        sums = [_sums(own, w, n.dtype, means) for own, w in zip(vectors, weights, strict=True)]
         mean, second = (torch.stack(found) for found in zip(*sums, strict=True))
         return mean * share[:, None], second * share[:, None, None]
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
         features, n = ctx.saved_tensors
-        return pull_back(features, ctx.weight, n, *gradients), None, None
+        return pull_back(features, ctx.weight, n, *gradients), None, None, None
 
 
 def _sums(
-    vectors: Float[Tensor, "p c"], weight: Float[Tensor, "p 1"] | None, wide: torch.dtype
+    vectors: Float[Tensor, "p c"],
+    weight: Float[Tensor, "p 1"] | None,
+    wide: torch.dtype,
+    means: bool,
 ) -> tuple[Float[Tensor, "c"], Float[Tensor, "c c"]]:
-    """sum_p w v and sum_p w v v^T, block by block: nothing as large as the maps is made.
+    """sum_p w v, or nan, and sum_p w v v^T, block by block: nothing as large as the maps is made.
 
     A product of bfloat16 matrices is summed in float32 but rounded to bfloat16 (0.2 %); over 16
     blocks the roundings average out to 0.04 %, at two and a half times the speed of float32. The
@@ -153,18 +172,18 @@ def _sums(
     too much for statistics asked for in float64.
     """
     count = vectors.shape[1]
-    first = torch.zeros(count, dtype=wide, device=vectors.device)
     second = torch.zeros(count, count, dtype=wide, device=vectors.device)
+    first = second.new_full((count,), 0.0 if means else math.nan)
     blocks = vectors.chunk(BLOCKS)
     weights = [None] * len(blocks) if weight is None else weight.to(vectors.dtype).chunk(BLOCKS)
     narrow = vectors.dtype == torch.bfloat16 and wide != torch.float64
     for block, own in zip(blocks, weights, strict=True):
         weighted = block if own is None else block * own
+        if means:
+            first += (_sum_in_parts(weighted) if narrow else weighted).sum(0, dtype=wide)
         if narrow:
-            first += _sum_in_parts(weighted).sum(0, dtype=wide)
             second += block.mT @ weighted
         else:
-            first += weighted.sum(0, dtype=wide)
             second += block.to(wide).mT @ weighted.to(wide)
     return first, second
 

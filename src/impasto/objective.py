@@ -22,7 +22,8 @@ from impasto.kinds import LayerWeights
 from impasto.losses import LossScale
 from impasto.measuring import Guides, features_of, statistics_for
 from impasto.moments import Moments
-from impasto.pixelwise import Held, rows_of
+from impasto.pixelwise import Held
+from impasto.strips import rows_of
 from impasto.tangent import Tangent
 from impasto.tiles import Tile
 from impasto.vgg import VGG, Features
@@ -227,13 +228,14 @@ class Objective:
         """The whole picture's moments, by layer for each target, and its sampled vectors."""
         sums: dict[str, list[Moments]] = {}
         samples: dict[str, Tensor] = {}
+        means = set(self.style_losses) != {"gram"}
         for tile in self.tiles if self.style_layers or self.structure_layers else ():
             _, features = single or self._forward(image, tile, graph=False)
             for layer in self.style_layers:
                 inner = tile.inner_features(layer, features[layer].detach())
                 found = [
                     moments.measure(inner, self._cropped(target.guides, tile, layer),
-                                    self.statistics)
+                                    self.statistics, means)
                     for target in self.targets
                 ]  # fmt: skip
                 if layer in sums:
@@ -338,7 +340,7 @@ class Objective:
     ) -> Tensor:
         """Add dL/dF of one layer, inside the inner box, to the gradient that comes down to it.
 
-        In place, and block by block of rows: a second map of that size would be the peak of memory.
+        In place, or block by block of rows: a second map of that size would be the peak of memory.
         """
         maps, arrived = features.pop(layer).detach(), None
         tangent = slopes.tangent if layer == self.boundary else None
@@ -350,14 +352,12 @@ class Objective:
         guides = [self._cropped(target.guides, tile, layer) for target in self.targets]
         content_guide = self._cropped(self.content_guides, tile, layer)
         target = self._target(tile, layer)
-        for block in rows_of(inner):
-            part = inner[:, :, block]
-            for guide, slope in zip(guides, slopes.style.get(layer, ()), strict=False):
-                weight = None if guide is None else guide[:, :, block]
-                moments.pull_back(part, weight, *slope, onto=own[:, :, block])
-            if target is not None:
-                factor = 2 * self.factors[layer].to(inner.dtype)
-                change = factor * (part - target[:, :, block])
+        for guide, slope in zip(guides, slopes.style.get(layer, ()), strict=False):
+            moments.pull_back(inner, guide, *slope, onto=own)
+        if target is not None:
+            factor = 2 * self.factors[layer].to(inner.dtype)
+            for block in rows_of(inner):
+                change = factor * (inner[:, :, block] - target[:, :, block])
                 if content_guide is not None:
                     change *= content_guide[:, :, block].to(change.dtype)
                 own[:, :, block] += change

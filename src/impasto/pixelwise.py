@@ -10,8 +10,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from impasto import losses
+from impasto.strips import rows_of
 
-BLOCK_VALUES = 2**19  # of a map that are worked on at a time: 2 MB in float32
 Gradient = Float[Tensor, "1 3 h w"] | None
 
 
@@ -67,10 +67,3 @@ def total_variation(weight: float, image: Float[Tensor, "1 3 h w"], gradient: Gr
                 mine.narrow(axis, 0, count).sub_(change, alpha=2 * share)
                 mine.narrow(axis, 1, count).add_(change, alpha=2 * share)
     return value
-
-
-def rows_of(maps: Float[Tensor, "b c h w"]) -> list[slice]:
-    """Rows to be worked on at a time, so that what is made on the way stays small."""
-    height, values = maps.shape[2], maps.shape[1] * maps.shape[3]
-    rows = max(1, BLOCK_VALUES // values)
-    return [slice(top, top + rows) for top in range(0, height, rows)]

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from impasto.buffers import Buffers
 
+BLOCK_VALUES = 2**19  # of a map that are worked on at a time: 2 MB in float32
 BITS = {2: torch.int16, 4: torch.int32, 8: torch.int64}  # by bytes of a value
 Padding = Literal["zero", "reflect", "replicate", "circular"]
 
@@ -168,6 +169,13 @@ class Frame:
         before, behind = repeated(right - left, self.padding)
         self.buffer[:, :, left - 1].copy_(self.buffer[:, :, left + before])
         self.buffer[:, :, right].copy_(self.buffer[:, :, left + behind])
+
+
+def rows_of(maps: Float[Tensor, "b c h w"]) -> list[slice]:
+    """Rows to be worked on at a time, so that what is made on the way stays small."""
+    height, values = maps.shape[2], maps.shape[1] * maps.shape[3]
+    rows = max(1, BLOCK_VALUES // values)
+    return [slice(top, top + rows) for top in range(0, height, rows)]
 
 
 def sides(source: Source, around: int) -> tuple[int, int]:

@@ -79,6 +79,12 @@ def square(kernel: Float[Tensor, "squares c d"]) -> int:
     return math.isqrt(len(kernel)) - 2
 
 
+def strip_values(kernel: Float[Tensor, "squares c d"]) -> int:
+    """How many values of the transformed map are held at a time: with 512 channels as many as the
+    kernel has, for every strip reads all of it (a tenth of such a convolution)."""
+    return max(STRIP_VALUES, kernel.numel())
+
+
 def strips(
     source: Source,
     kernel: Float[Tensor, "squares c d"],
@@ -95,7 +101,7 @@ def strips(
     m = square(kernel)
     b, h, w = source.shape[0], *sides(source, around)
     rows, columns = -(-h // m), -(-w // m)
-    strip = max(1, STRIP_VALUES // (len(kernel) * columns * max(kernel.shape[1:])))
+    strip = max(1, strip_values(kernel) // (len(kernel) * columns * max(kernel.shape[1:])))
     strip = min(strip, rows)
     frame = Frame(source, around, m * strip + 2, m * columns + 2, buffers, padding)
     space = _Space(source.like, m, strip, columns, kernel, bias, buffers)
