@@ -13,10 +13,10 @@ half of what they are with the usual ones, 0, 1, -1, 2 and -2.
 Maps go in squares of m = 2, their gradients of m = 4. In bfloat16 m = 4 has 1.3 % of error, where
 m = 2 has 0.5 and a plain convolution 0.2: enough for gradients, with which the loss after 100 steps
 is the same to one percent, not for the maps that a loss is made of. It is 1.8 times faster than
-plain with 128 and 256 channels and 2.3 times with 512, m = 2 1.2 to 1.6 times. In float32 m = 2 is
-nearer to the exact result than a plain convolution, 1.2 to 1.6 times faster with 256 channels or
-more; m = 4 has twice a plain one's error, by which a unit of the maps may switch that does not in a
-tile, and is 1.2 to 2.1 times faster.
+plain with 128 and 256 channels and 2.3 times with 512, m = 2 1.2 to 1.6 times with 256 or more,
+and not at all with 128. In float32 m = 2 is nearer to the exact result than a plain convolution,
+as much faster; m = 4 has twice a plain one's error, by which a unit of the maps may switch that
+does not in a tile, and is 1.2 to 2.1 times faster.
 
 Axes are b c h w, in channels_last; c channels in, d out.
 """
@@ -32,8 +32,7 @@ from torch import Tensor
 from impasto.buffers import Buffers
 from impasto.strips import Frame, Padding, Source, sides
 
-LEAST_CHANNELS = 128  # both in and out
-LEAST_IN_FLOAT32 = 256  # the same for m = 2 in float32
+LEAST_CHANNELS = {2: 256, 4: 128}  # both in and out, by m
 STRIP_VALUES = 2**21  # of the transformed map that are held at a time: 4 MB in bfloat16
 Strip = tuple[slice, int, Float[Tensor, "b rows m columns m d"]]
 """Pictures of a batch, a row, and what a convolution makes of them from there on."""
@@ -43,12 +42,11 @@ POINTS = {2: (0, 1, -1), 4: (0, ROOT, -ROOT, 1 / ROOT, -1 / ROOT)}  # by m; besi
 
 def pays(weight: Float[Tensor, "d c k k"], dtype: torch.dtype, m: int) -> bool:
     """True where a convolution with these weights of maps of a dtype is faster this way."""
-    least = LEAST_IN_FLOAT32 if (m, dtype) == (2, torch.float32) else LEAST_CHANNELS
     return (
         weight.device.type == "cpu"
         and weight.shape[-1] == 3
         and dtype in (torch.float32, torch.bfloat16)
-        and min(weight.shape[:2]) >= least
+        and min(weight.shape[:2]) >= LEAST_CHANNELS[m]
     )
 
 
@@ -79,12 +77,6 @@ def square(kernel: Float[Tensor, "squares c d"]) -> int:
     return math.isqrt(len(kernel)) - 2
 
 
-def strip_values(kernel: Float[Tensor, "squares c d"]) -> int:
-    """How many values of the transformed map are held at a time: with 512 channels as many as the
-    kernel has, for every strip reads all of it (a tenth of such a convolution)."""
-    return max(STRIP_VALUES, kernel.numel())
-
-
 def strips(
     source: Source,
     kernel: Float[Tensor, "squares c d"],
@@ -101,7 +93,7 @@ def strips(
     m = square(kernel)
     b, h, w = source.shape[0], *sides(source, around)
     rows, columns = -(-h // m), -(-w // m)
-    strip = max(1, strip_values(kernel) // (len(kernel) * columns * max(kernel.shape[1:])))
+    strip = max(1, STRIP_VALUES // (len(kernel) * columns * max(kernel.shape[1:])))
     strip = min(strip, rows)
     frame = Frame(source, around, m * strip + 2, m * columns + 2, buffers, padding)
     space = _Space(source.like, m, strip, columns, kernel, bias, buffers)
