@@ -9,7 +9,8 @@ import torch
 from test_paint import SMALL, painted
 
 import impasto
-from impasto import memory, paint, paintings, spectrum
+from impasto import images, memory, paint, paintings, spectrum
+from impasto import painter as painter_module
 from impasto.errors import PictureError
 from impasto.painter import Painter
 from impasto.scene import Scene
@@ -43,7 +44,7 @@ def test_what_is_learnt_is_carried_from_scale_to_scale_and_resumed(
         "size": 128, "steps": (4, 4, 3), "detail_steps": 3, "block": 16,
     }  # fmt: skip
     file = tmp_path / "run.safetensors"
-    run = Painter(Scene(impasto.images.read(photo), paintings.read("great-wave"),
+    run = Painter(Scene(images.read(photo), paintings.read("great-wave"),
                         settings_for(**changes)))  # fmt: skip
     learnt: dict[str, torch.Tensor] = {}
     for step in run.paint():
@@ -161,3 +162,23 @@ def test_the_estimate_counts_pixels_steps_and_tiles(photo: Path) -> None:
     assert 20 < longer / seconds < 500
     assert same == size
     assert estimate(size=512, coarsest=0)[1] > size
+
+
+def test_the_estimate_is_made_of_two_trials(photo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small evaluations take longer than their pixels say; every scale has a start."""
+
+    def trial(painter: Painter, size: tuple[int, int]) -> tuple[int, float]:
+        return size[0] * size[1], {128: 1.0, 256: 2.0}[max(size)]
+
+    monkeypatch.setattr(Painter, "_trial", trial)
+
+    def seconds(**changes: object) -> float:
+        settings = settings_for(**(SMALL | {"steps": 10, "detail_steps": 0} | changes))
+        painter = Painter(Scene(images.read(photo), paintings.read("poppies"), settings))
+        return painter.estimate()[0]
+
+    scale = (10 + painter_module.START_COST) * painter_module.UPDATE_COST
+    assert seconds(size=128, coarsest=0) == pytest.approx(scale)
+    assert seconds(size=256, coarsest=128, scale_ratio=2) == pytest.approx(3 * scale)
+    assert seconds(size=512, coarsest=0) == pytest.approx(4 * 2 * scale, rel=0.02)
+    assert 1 < seconds(size=192, coarsest=0) / scale < 2
