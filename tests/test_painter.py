@@ -181,4 +181,4 @@ def test_the_estimate_is_made_of_two_trials(photo: Path, monkeypatch: pytest.Mon
     assert seconds(size=128, coarsest=0) == pytest.approx(scale)
     assert seconds(size=256, coarsest=128, scale_ratio=2) == pytest.approx(3 * scale)
     assert seconds(size=512, coarsest=0) == pytest.approx(4 * 2 * scale, rel=0.02)
-    assert 1 < seconds(size=192, coarsest=0) / scale < 2
+    assert 3 < seconds(size=256, coarsest=192, scale_ratio=1.4) / scale < 4
