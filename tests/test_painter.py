@@ -9,8 +9,7 @@ import torch
 from test_paint import SMALL, painted
 
 import impasto
-from impasto import images, memory, paint, paintings, spectrum
-from impasto import painter as painter_module
+from impasto import forecast, images, memory, paint, paintings, spectrum
 from impasto.errors import PictureError
 from impasto.painter import Painter
 from impasto.scene import Scene
@@ -167,8 +166,8 @@ def test_the_estimate_counts_pixels_steps_and_tiles(photo: Path) -> None:
 def test_the_estimate_is_made_of_two_trials(photo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Small evaluations take longer than their pixels say; every scale has a start."""
 
-    def trial(painter: Painter, size: tuple[int, int]) -> tuple[int, float]:
-        return size[0] * size[1], {128: 1.0, 256: 2.0}[max(size)]
+    def trial(painter: Painter, size: tuple[int, int]) -> forecast.Trial:
+        return forecast.Trial(size[0] * size[1], {128: 1.0, 256: 2.0}[max(size)])
 
     monkeypatch.setattr(Painter, "_trial", trial)
 
@@ -177,7 +176,7 @@ def test_the_estimate_is_made_of_two_trials(photo: Path, monkeypatch: pytest.Mon
         painter = Painter(Scene(images.read(photo), paintings.read("poppies"), settings))
         return painter.estimate()[0]
 
-    scale = (10 + painter_module.START_COST) * painter_module.UPDATE_COST
+    scale = (10 + forecast.START_COST) * forecast.UPDATE_COST
     assert seconds(size=128, coarsest=0) == pytest.approx(scale)
     assert seconds(size=256, coarsest=128, scale_ratio=2) == pytest.approx(3 * scale)
     assert seconds(size=512, coarsest=0) == pytest.approx(4 * 2 * scale, rel=0.02)

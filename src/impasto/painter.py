@@ -5,7 +5,6 @@
 """
 
 import os
-import statistics
 import time
 from collections.abc import Iterator
 from functools import cached_property, partial
@@ -15,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from impasto import checkpoint, images, lbfgs, memory, tiles, vgg
+from impasto import checkpoint, forecast, images, lbfgs, memory, tiles, vgg
 from impasto import device as machine
 from impasto.errors import PictureError
 from impasto.images import Picture
@@ -34,11 +33,6 @@ from impasto.targets import mask_bytes, objective_of
 from impasto.values import bytes_of
 
 NOISE_MEAN, NOISE_DEVIATION = 0.5, 0.2  # of the white noise start, in [0, 1]; clamped to it
-
-TRIAL_SIDES = (128, 256)  # px: of the evaluations that an estimate of time is made from
-TRIALS = 3  # of them at each side
-START_COST = 1.2  # of a scale's targets, its first picture and its memory, in steps
-UPDATE_COST = 1.05  # of a step, in evaluations of loss and gradient
 
 LEAST_REACH = 0.1  # of the first step's length: less is lost in the rounding of bfloat16
 
@@ -253,49 +247,30 @@ class Painter:
         )
 
     def estimate(self) -> tuple[float, int]:
-        """Seconds and bytes that the rest of the run will take, from measured evaluations.
-
-        They are timed at 128 px and at 256 px (after one each to warm up). Larger ones take
-        longer by their pixels, smaller ones not as much less: an evaluation costs something by
-        itself. Tiles add their margins and a second forward pass, scales what they begin with.
-        """
+        """Seconds and bytes that the rest of the run will take, from measured evaluations."""
         machine.keep_large_buffers(up_to=machine.SOME_BYTES)
         longest = max(self.sizes[-1])
-        sizes = [fitted(self.content.size, min(s, longest), self.settings) for s in TRIAL_SIDES]
+        sizes = [fitted(self.content.size, min(s, longest), self.settings) for s in forecast.SIDES]
         sizes = [size for size in sizes if min(size) >= self.smallest] or [self.sizes[-1]]
         trials = [self._trial(size) for size in dict.fromkeys(sizes)]
-        (few, quick), (many, slow) = trials[0], trials[-1]
+        work = [self._left(scale) for scale in range(self.scale, len(self.sizes))]
+        return forecast.seconds(trials, work), self.footprint(self.sizes[-1]).bytes
 
-        def lasts(pixels: int) -> float:
-            if pixels >= many or few == many:
-                return slow * pixels / many
-            return max(quick + (slow - quick) * (pixels - few) / (many - few), 0.0)
+    def _left(self, scale: int) -> forecast.Work:
+        """What is left to do of the scale being painted or a later one."""
+        width, height = self.sizes[scale]
+        side = self.footprint(self.sizes[scale]).tile or max(width, height)
+        pieces = tiles.plan(height, width, side, self.layers, self.settings.seamless)
+        taken = self.taken if scale == self.scale else 0
+        steps = self.schedule.cost(scale, self.schedule.counts[scale])
+        steps -= self.schedule.cost(scale, taken)
+        return forecast.Work(steps, not taken, [piece.outer.area for piece in pieces])
 
-        seconds = 0.0
-        for scale in range(self.scale, len(self.sizes)):
-            left = self.schedule.cost(scale, self.schedule.counts[scale])
-            if scale == self.scale:
-                left -= self.schedule.cost(scale, self.taken)
-            if scale > self.scale or not self.taken:
-                left += START_COST
-            width, height = self.sizes[scale]
-            plan = self.footprint(self.sizes[scale])
-            side, wrap = plan.tile or max(width, height), self.settings.seamless
-            pieces = tiles.plan(height, width, side, self.layers, wrap)
-            passes = 1 if len(pieces) == 1 else 4 / 3
-            seconds += left * passes * sum(lasts(piece.outer.area) for piece in pieces)
-        return seconds * UPDATE_COST, self.footprint(self.sizes[-1]).bytes
-
-    def _trial(self, size: tuple[int, int]) -> tuple[int, float]:
-        """Pixels and seconds of one evaluation of the photo at a size: the median of several."""
+    def _trial(self, size: tuple[int, int]) -> forecast.Trial:
+        """One evaluation of the photo at a size, timed."""
         objective = self._objective(size, None)
         image = self.scene.content_at(size).to(self.device)
-        times = []
-        for _ in range(1 + TRIALS):
-            began = time.perf_counter()
-            objective.evaluate(image)
-            times.append(time.perf_counter() - began)
-        return size[0] * size[1], statistics.median(times[1:])
+        return forecast.trial(size[0] * size[1], partial(objective.evaluate, image))
 
     @property
     def work(self) -> float:
