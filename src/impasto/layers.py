@@ -36,23 +36,26 @@ class Kernel(NamedTuple):
 
 
 def kernel(
-    weight: Float[Tensor, "d c 3 3"], bias: Float[Tensor, "d"], dtype: torch.dtype | None = None
+    weight: Float[Tensor, "d c 3 3"],
+    bias: Float[Tensor, "d"],
+    dtype: torch.dtype | None = None,
+    squares: int = 2,
 ) -> Kernel:
-    """A convolution's constants from its weights and bias, for maps of a dtype (else theirs)."""
+    """A convolution's constants from its weights and bias, for maps of a dtype (else theirs), which
+    are made in squares of that side where it pays; gradients in squares of 4."""
     dtype = dtype or weight.dtype
     back = weight.flip(2, 3).transpose(0, 1)
-    return Kernel(constants(weight, dtype), bias.to(dtype), constants(back, dtype, exact=False))
+    return Kernel(constants(weight, dtype, squares), bias.to(dtype), constants(back, dtype, 4))
 
 
 def constants(
-    weight: Float[Tensor, "d c m m"], dtype: torch.dtype, exact: bool = True
+    weight: Float[Tensor, "d c m m"], dtype: torch.dtype, squares: int = 2
 ) -> Float[Tensor, "d c m m"] | Float[Tensor, "squares c d"]:
-    """What `convolved` takes of the weights: themselves, or Winograd's form.
+    """What `convolved` takes of the weights: themselves, or Winograd's form where it pays.
 
-    In small squares where the result is to be exact, in large ones for gradients.
+    `squares` is the side of the results made together: 1 plainly, 2 or 4 Winograd's way.
     """
-    squares = 2 if exact else 4
-    if winograd.pays(weight, dtype, squares):
+    if squares > 1 and winograd.pays(weight, dtype, squares):
         return winograd.transformed(weight, squares).to(dtype)
     return weight.to(dtype, memory_format=torch.channels_last)
 

@@ -70,8 +70,9 @@ class Painter:
         self.dtype = machine.choose_dtype(settings.precision, self.device)
         machine.tune(self.device, settings.precision)
         self.network = vgg.load(
-            settings.backbone, self.layers, settings.pooling, self.padding, self.dtype, self.device
-        )
+            settings.backbone, self.layers, settings.pooling, self.padding, self.dtype, self.device,
+            exact=[name for name, weight in settings.content_layers if weight],
+        )  # fmt: skip
         self.tile: int | None = settings.tile or None
         self.mask_bytes = mask_bytes(scene)
         self.footprint(self.sizes[-1])  # raises where the largest scale cannot fit

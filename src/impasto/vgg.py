@@ -100,7 +100,9 @@ class VGG:
     the picture may always be float32. On AVX-512 with bf16, `torch.bfloat16` is 2.5 to 2.8 times
     as fast and changes a Gram matrix by 0.3 to 0.5 %. The first convolution then sees the picture
     in parts (`layers.in_parts`): rounded to bfloat16, it would move in steps of up to 1/512, and
-    the last steps of a long run are smaller than that.
+    the last steps of a long run are smaller than that. `exact` names layers whose maps are compared
+    with others place by place, as content is: the convolutions before them, back to a pooling,
+    multiply plainly. What they round arrives there whole; of earlier ones these average it.
     """
 
     def __init__(
@@ -110,6 +112,7 @@ class VGG:
         padding: Padding = "replicate",
         dtype: torch.dtype = torch.float32,
         device: torch.device | str = "cpu",
+        exact: Iterable[str] = (),
     ) -> None:
         self.pooling, self.padding, self.dtype = pooling, padding, dtype
         self.mean = tensors["mean"].to(device, torch.float32).view(1, 3, 1, 1)
@@ -118,9 +121,13 @@ class VGG:
         if self.in_parts:
             first = weight_in_parts(tensors[f"{FIRST}.weight"], dtype)
             tensors = tensors | {f"{FIRST}.weight": first}
+        plain = {name for layer in exact for name in _up_to(layer)} if self.in_parts else set()
         self.kernels = {
             name.removesuffix(".weight"): kernel(
-                value.to(device), tensors[name.replace("weight", "bias")].to(device), dtype
+                value.to(device),
+                tensors[name.replace("weight", "bias")].to(device),
+                dtype,
+                squares=1 if name.removesuffix(".weight") in plain else 2,
             )
             for name, value in tensors.items()
             if name.endswith(".weight")
@@ -193,6 +200,7 @@ def load(
     padding: Padding = "replicate",
     dtype: torch.dtype = torch.float32,
     device: torch.device | str = "cpu",
+    exact: Iterable[str] = (),
 ) -> VGG:
     """A backbone with its weights, down to the deepest of `layers` (all of them if None).
 
@@ -207,4 +215,11 @@ def load(
         every = layer_names(weights.entry(backbone).convolutions)
         deepest = max(every.index(layer) for layer in layers)
         names = ("mean", *(name for name in every[: deepest + 1] if name.startswith("conv")))
-    return VGG(weights.load(backbone, names), pooling, padding, dtype, device)
+    return VGG(weights.load(backbone, names), pooling, padding, dtype, device, exact)
+
+
+def _up_to(layer: str) -> tuple[str, ...]:
+    """The convolutions between the pooling before a layer and its maps."""
+    names = layer_names()
+    block = f"conv{block_of(layer)}_"
+    return tuple(name for name in names[: names.index(layer) + 1] if name.startswith(block))
