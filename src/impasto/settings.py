@@ -261,7 +261,7 @@ class Settings:
 
 PRESETS: dict[str, dict[str, Any]] = {
     "best": {},
-    "draft": {"steps": (16, 6, 2), "detail_steps": (8, 5)},
+    "draft": {"steps": (12, 4, 2), "detail_steps": (8, 5)},
     "instant": {"method": "instant", "strength": 1.0},
     "paper": {
         "content_weight": 1.0,
