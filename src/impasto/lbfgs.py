@@ -21,6 +21,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional as F
 
+from impasto.buffers import Buffers
 from impasto.spectrum import Spectrum
 
 FIRST_STEP = 0.02  # root mean square change of the first step, in units of full brightness:
@@ -42,7 +43,7 @@ class Lbfgs:
     whole, which pictures no larger than that have, too. `known` is the scale of a `Spectrum` that
     was learnt of the same loss at another size. The first step goes down the gradient by
     `first_step` (torch.optim.LBFGS scales it by the gradient's sum, and refuses pairs with s.y <
-    1e-10: both depend on the scale of the loss).
+    1e-10: both depend on the scale of the loss). `buffers` lend their memory between evaluations.
     """
 
     def __init__(
@@ -53,9 +54,11 @@ class Lbfgs:
         first_step: float = FIRST_STEP,
         block: int = 0,
         known: Tensor | None = None,
+        buffers: Buffers | None = None,
     ) -> None:
         # no torch.optim.Optimizer: making the first one loads PyTorch's compiler, for a second
         self.pixels, self.lr, self.history, self.first_step = pixels, lr, history, first_step
+        self.buffers = buffers or Buffers()
         self.side = block if pixels.dim() == 4 and block < max(pixels.shape[2:]) else 0
         self.spectrum = Spectrum(pixels, known) if self.side else None
         squares, values = self._split(pixels).shape
@@ -171,7 +174,7 @@ class Lbfgs:
         full = len(self.slots) == self.history
         slot = self.slots.pop(0) if full else len(self.slots)
         self.slots.append(slot)
-        pair = torch.stack([s, y, gradient], 1)
+        pair = torch.stack([s, y, gradient], 1, out=self.buffers.take(s, len(s), 3, s.shape[1]))
         rows = slice(2 * slot, 2 * slot + 2)
         self.vectors[:, rows] = pair[:, :2]
         along = self._along(pair)  # of all three: reading the memory takes most of the time

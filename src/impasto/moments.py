@@ -178,7 +178,7 @@ def _sums(
     first = second.new_full((count,), 0.0 if means else math.nan)
     few = vectors.numel() <= FEW_VALUES
     blocks = vectors.chunk(1 if few else BLOCKS)
-    weights = [None] * len(blocks)
+    weights: Sequence[Tensor | None] = [None] * len(blocks)
     if weight is not None:
         weights = weight.to(vectors.dtype).chunk(len(blocks))
     narrow = vectors.dtype == torch.bfloat16 and wide != torch.float64 and not few

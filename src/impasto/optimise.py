@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from impasto.buffers import Buffers
 from impasto.errors import DivergedError
 from impasto.lbfgs import FIRST_STEP, Lbfgs
 from impasto.settings import Settings
@@ -32,7 +33,7 @@ class Minimiser:
     that is not finite, or ten times that of the start, sends the run back to its best picture with
     empty memory; the fourth time it raises DivergedError. `pixels` is live: clone it to keep it.
     `first_step` is that of L-BFGS, in units of full brightness; `known` is what it knows of the
-    loss before its first step (see `Spectrum`).
+    loss before its first step (see `Spectrum`). `buffers` lend it memory between evaluations.
     """
 
     def __init__(
@@ -41,8 +42,10 @@ class Minimiser:
         settings: Settings,
         first_step: float = FIRST_STEP,
         known: Tensor | None = None,
+        buffers: Buffers | None = None,
     ) -> None:
         self.settings, self.first_step, self.known = settings, first_step, known
+        self.buffers = buffers
         self.pixels = image.detach().clone()
         self.best, self.best_loss = self.pixels.clone(), math.inf
         self.first_loss: float | None = None
@@ -155,7 +158,8 @@ class Minimiser:
         match self.settings.optimizer:
             case "lbfgs":
                 history, block = self.settings.history, self.settings.block
-                return Lbfgs(self.pixels, rate, history, self.first_step, block, self.known)
+                first, known, buffers = self.first_step, self.known, self.buffers
+                return Lbfgs(self.pixels, rate, history, first, block, known, buffers)
             case "adam":
                 # fused: in one pass over the pixels, with no picture on the way
                 fused = self.pixels.device.type in ("cpu", "cuda")

@@ -94,10 +94,10 @@ class Spectrum:
             sums.index_add_(0, index, values.flatten().to(sums))
 
         rows, columns = self.middle
-        seen = s[..., rows, columns], y[..., rows, columns]
-        changes, slopes = (self._mixed(self.colours, part)[0] for part in seen)
-        for i in range(len(changes)):  # one colour at a time, for the memory that waves take
-            change, slope = (torch.fft.rfft2(own[i], s=self.seen) for own in (changes, slopes))
+        pair = s[..., rows, columns], y[..., rows, columns]
+        for i in range(len(self.colours)):  # one at a time, for the memory that waves take
+            mixed = (self._mixed(self.colours[i : i + 1], part)[0, 0] for part in pair)
+            change, slope = (torch.fft.rfft2(own, s=self.seen) for own in mixed)
             add((change * slope.conj()).real, self.sy[i])
             add((change.abs() * self.seen_filter[i]).square(), self.ss[i])
 
