@@ -12,11 +12,12 @@ half of what they are with the usual ones, 0, 1, -1, 2 and -2.
 
 Maps go in squares of m = 2, their gradients of m = 4. In bfloat16 m = 4 has 1.3 % of error, where
 m = 2 has 0.5 and a plain convolution 0.2: enough for gradients, with which the loss after 100 steps
-is the same to one percent, not for the maps that a loss is made of. It is 1.8 times faster than
-plain with 128 and 256 channels and 2.3 times with 512, m = 2 1.2 to 1.6 times with 256 or more,
-and not at all with 128. In float32 m = 2 is nearer to the exact result than a plain convolution,
-as much faster; m = 4 has twice a plain one's error, by which a unit of the maps may switch that
-does not in a tile, and is 1.2 to 2.1 times faster.
+is the same to one percent, not for the maps that a loss is made of (and m = 2 is too much for those
+that content is compared by: see `vgg.VGG`). m = 4 is 1.8 times faster than plain with 128 and 256
+channels and 2.3 times with 512, m = 2 1.2 to 1.6 times with 256 or more, and not at all with 128.
+In float32 m = 2 is nearer to the exact result than a plain convolution, as much faster; m = 4 has
+twice a plain one's error, by which a unit of the maps may switch that does not in a tile, and is
+1.2 to 2.1 times faster.
 
 Axes are b c h w, in channels_last; c channels in, d out.
 """
