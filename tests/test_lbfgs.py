@@ -1,10 +1,13 @@
 """L-BFGS: its direction against the textbook's two loops on vectors."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
 
 from impasto import lbfgs
+from impasto.buffers import Buffers
 from impasto.lbfgs import FIRST_STEP, LONGEST, Lbfgs
 from impasto.spectrum import BINS
 
@@ -128,3 +131,29 @@ def test_squares_without_a_gradient_stay() -> None:
         optimizer.step()
     assert x[..., :8, :8].sub(1).abs().max() < 1e-3
     assert x.count_nonzero() == 3 * 8 * 8
+
+
+def test_memory_of_maps_is_borrowed_for_a_step_alone() -> None:
+    """The same steps in it, and all of it is given back."""
+    buffers, taken = Buffers(), []
+    buffers.reserve(2**23)
+    take = buffers.take
+
+    def watched(*arguments: Any) -> Tensor:
+        made = take(*arguments)
+        taken.append(made.data_ptr())
+        return made
+
+    buffers.take = watched  # type: ignore[method-assign, assignment]
+    start = torch.linspace(0, 1, 3 * 256 * 256).view(1, 3, 256, 256).sin()
+    found = []
+    for lent in (None, buffers):
+        x = start.clone()
+        optimizer = Lbfgs(x, history=2, block=32, buffers=lent)
+        for _ in range(4):
+            x.grad = 2 * (x - 0.5) + 0.1 * x.roll(1, 3)
+            optimizer.step()
+        found.append(x)
+    assert torch.equal(*found)
+    first = torch.frombuffer(buffers.memory, dtype=torch.uint8).data_ptr()
+    assert taken == [first] * 3  # a pair a step, each where the last one was
