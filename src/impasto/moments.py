@@ -170,8 +170,8 @@ def _sums(
     A product of bfloat16 matrices is summed in float32 but rounded to bfloat16 (0.2 %); over 16
     blocks the roundings average out to 0.04 %, at two and a half times the speed of float32. The
     first sum is a product with ones, too, in 16 parts of each block: nothing is widened. That is
-    too much for statistics asked for in float64, and for small maps, which take a tenth to four
-    fifths of the time in one block of float32.
+    too much for statistics asked for in float64, and for small maps, which take a tenth to
+    three quarters of the time in one block of float32.
     """
     count = vectors.shape[1]
     second = torch.zeros(count, count, dtype=wide, device=vectors.device)
