@@ -224,3 +224,19 @@ def test_help_and_listing_do_not_import_torch() -> None:
             [sys.executable, "-c", code, *words], capture_output=True, text=True, check=False
         )
         assert found.returncode == 0, (words, found.stderr)
+
+
+def test_painting_does_not_import_the_compiler(photo: Path, tmp_path: Path) -> None:
+    """PyTorch loads it for half a second to a second, where one of some functions is called."""
+    code = (
+        "import sys, torch; before = set(sys.modules); "
+        "from impasto.cli import main; main(sys.argv[1:]); "
+        "compiler = {'sympy', 'torch._dynamo', 'torch._inductor'} & (set(sys.modules) - before); "
+        "sys.exit(f'imported {compiler}' if compiler else 0)"
+    )
+    words = map(str, ["stylize", photo, "great-wave", *SMALL, "-o", tmp_path / "out.png"])
+    found = subprocess.run(
+        [sys.executable, "-c", code, *words], capture_output=True, text=True, check=False
+    )
+    assert found.returncode == 0, found.stderr
+    assert (tmp_path / "out.png").exists()

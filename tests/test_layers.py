@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from impasto import layers, winograd
-from impasto.layers import Kernel, convolution, kernel, max_pool
+from impasto.layers import Kernel, convolution, kernel, max_pool, send_back
 from impasto.strips import Padding
 
 SIZES = [(6, 8), (7, 5), (2, 3)]
@@ -43,6 +43,16 @@ def test_convolution_and_its_gradient(
     found = convolution(x, k, padding, rectify)
     torch.testing.assert_close(found, expected)
     torch.testing.assert_close(gradient_of(found, x), gradient_of(expected, x))
+
+
+def test_send_back_is_the_backward_pass_of_a_gradient() -> None:
+    x, k = maps(3, 6, 8), constants()
+    made = convolution(x, k, "zero")
+    gradient = maps(5, 6, 8, seed=1).detach()
+    (expected,) = torch.autograd.grad((made * gradient).sum(), x)
+    send_back(convolution(x, k, "zero"), gradient)
+    assert x.grad is not None
+    torch.testing.assert_close(x.grad, expected)
 
 
 @pytest.mark.parametrize("size", SIZES)

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from impasto import losses, moments, pixelwise, tiles, vgg
 from impasto.kinds import LayerWeights
+from impasto.layers import send_back
 from impasto.losses import LossScale
 from impasto.measuring import Guides, features_of, statistics_for
 from impasto.moments import Moments
@@ -331,9 +332,7 @@ class Objective:
             hook = partial(self._add_own, tile, name, features, slopes)
             features[name].register_hook(hook)  # type: ignore[no-untyped-call]
         top = features[deepest]
-        torch.autograd.backward(
-            top, self._add_own(tile, deepest, features, slopes, torch.zeros_like(top))
-        )
+        send_back(top, self._add_own(tile, deepest, features, slopes, torch.zeros_like(top)))
 
     def _add_own(
         self, tile: Tile, layer: str, features: Features, slopes: _Slopes, gradient: Tensor
