@@ -83,18 +83,36 @@ def _whole(
 ) -> Float[Tensor, "b d h w"]:
     """A convolution's strips, put together in channels_last."""
     b, h, w = source.shape[0], *sides(source, around)
-    m, d = (1, len(weight)) if weight.dim() == 4 else (winograd.square(weight), weight.shape[2])
-    made = buffers.take(source.like, b, -(-h // m), m, -(-w // m), m, d)
+    made = buffers.take(source.like, b, h, w, weight.shape[0 if weight.dim() == 4 else 2])
     for pictures, top, found in _strips(source, weight, bias, around, padding, buffers):
-        part = made[pictures, top // m : top // m + found.shape[1]]
-        if rectify:
-            torch.clamp_min(found, 0, out=part)
-        else:
-            part.copy_(found)
-    maps = made.view(b, made.shape[1] * m, -1, d)[:, :h, :w].permute(0, 3, 1, 2)
-    if maps.is_contiguous(memory_format=torch.channels_last):
-        return maps
-    return buffers.maps(maps, *maps.shape).copy_(maps)
+        _put(found, made[pictures, top:], rectify)
+    return made.permute(0, 3, 1, 2)
+
+
+def _put(
+    found: Float[Tensor, "b rows m columns m d"], out: Float[Tensor, "b h w d"], rectify: bool
+) -> None:
+    """Write a strip's squares to maps, from their first row on; what reaches beyond is left out."""
+    m = found.shape[2]
+    for rows, down, height in _pieces(found.shape[1], m, out.shape[1]):
+        for columns, right, width in _pieces(found.shape[3], m, out.shape[2]):
+            squares = found[:, rows, :down, columns, :right]
+            target = out[:, height, width].view(squares.shape)
+            if rectify:
+                torch.clamp_min(squares, 0, out=target)
+            else:
+                target.copy_(squares)
+
+
+def _pieces(count: int, m: int, side: int) -> Iterator[tuple[slice, int, slice]]:
+    """Of so many squares in a row, those inside a side whole, then the one that its end cuts: which
+    they are, how much of each lies inside, and where."""
+    side = min(side, count * m)
+    whole, rest = divmod(side, m)
+    if whole:
+        yield slice(0, whole), m, slice(0, whole * m)
+    if rest:
+        yield slice(whole, whole + 1), rest, slice(whole * m, side)
 
 
 def _pooled(
