@@ -219,6 +219,7 @@ def max_pool(
     return made
 
 
+@torch.enable_grad()
 def send_back(maps: Float[Tensor, "b c h w"], gradient: Float[Tensor, "b c h w"]) -> None:
     """A backward pass from maps with this gradient.
 
