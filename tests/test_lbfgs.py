@@ -49,6 +49,44 @@ def test_every_step_is_the_textbooks(history: int) -> None:
         pairs = [*pairs, (change, gradient_at(x) - x.grad)][-history:]
 
 
+@pytest.mark.parametrize("wide", [2**21, 100])
+def test_a_step_is_the_textbooks_of_the_pairs_as_they_are_kept(
+    wide: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rounded to bfloat16, and some values at a time: 100 // 6 of 30."""
+    monkeypatch.setattr(lbfgs, "WIDE_VALUES", wide)
+    x = torch.zeros(30, dtype=torch.float64)
+    optimizer = Lbfgs(x, 1.0, 3, dtype=torch.bfloat16)
+    pairs: list[tuple[Tensor, Tensor]] = []
+    for step in range(8):
+        before, x.grad = x.clone(), gradient_at(x)
+        optimizer.step()
+        change = x - before
+        if step:
+            torch.testing.assert_close(change, two_loops(x.grad, pairs), rtol=1e-6, atol=1e-12)
+        made = change, gradient_at(x) - x.grad
+        pairs = [*pairs, tuple(part.bfloat16().double() for part in made)][-3:]  # type: ignore[list-item]
+    assert optimizer.vectors.dtype == torch.bfloat16
+    assert gradient_at(x).norm() < 0.1 * gradient_at(torch.zeros_like(x)).norm()
+
+
+def test_squares_are_widened_some_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two of nine, the last one alone, or all: the same steps, through a renewal of what they
+    share."""
+    found = []
+    for wide in (2**21, 2 * 10 * 3 * 16**2):
+        monkeypatch.setattr(lbfgs, "WIDE_VALUES", wide)
+        x = torch.linspace(0, 60, 3 * 48 * 48, dtype=torch.float64).view(1, 3, 48, 48).sin()
+        optimizer = Lbfgs(x, history=5, block=16, dtype=torch.bfloat16)
+        for _ in range(12):
+            x.grad = 2 * (x - 0.5) + 0.1 * x.roll(1, 3)
+            optimizer.step()
+        assert optimizer.spectrum is not None
+        assert optimizer.spectrum.learnt
+        found.append(x)
+    torch.testing.assert_close(*found)
+
+
 def test_pairs_without_curvature_are_left_out() -> None:
     x = torch.zeros(30, dtype=torch.float64)
     optimizer = Lbfgs(x, 1.0, 5)
@@ -149,11 +187,12 @@ def test_memory_of_maps_is_borrowed_for_a_step_alone() -> None:
     found = []
     for lent in (None, buffers):
         x = start.clone()
-        optimizer = Lbfgs(x, history=2, block=32, buffers=lent)
+        optimizer = Lbfgs(x, history=2, block=32, buffers=lent, dtype=torch.bfloat16)
         for _ in range(4):
             x.grad = 2 * (x - 0.5) + 0.1 * x.roll(1, 3)
             optimizer.step()
         found.append(x)
     assert torch.equal(*found)
     first = torch.frombuffer(buffers.memory, dtype=torch.uint8).data_ptr()
-    assert taken == [first] * 3  # a pair a step, each where the last one was
+    pair = 3 * start.nbytes  # s, y and the gradient; beside it the rows in their width, then alone
+    assert taken == [first, first + pair, first] * 3

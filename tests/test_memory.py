@@ -23,10 +23,12 @@ HALF = torch.bfloat16
 
 
 def test_bytes_by_hand() -> None:
-    # 1000 x 500 px: 54 pictures of a run with 20 pairs, 12 bytes a pixel each; twice 8 values of
-    # relu4_2 in 2 bytes, the photo's and a tangent's; 620 bytes for the evaluation
+    # 1000 x 500 px: 14 pictures of 12 bytes a pixel and 20 pairs of half as large ones; twice 8
+    # values of relu4_2 in 2 bytes, the photo's and a tangent's; 620 bytes for the evaluation
     found = memory.footprint((1000, 500), HALF, "lbfgs", 20, 9 * GIB, 80)
-    assert found.bytes == 600_000_000 + 500_000 * (54 * 12 + 2 * 16 + 620)
+    assert found.bytes == 600_000_000 + 500_000 * (14 * 12 + 40 * 6 + 2 * 16 + 620)
+    wide = memory.footprint((1000, 500), torch.float32, "lbfgs", 20, 9 * GIB, 80)
+    assert wide.bytes == 740_000_000 + 500_000 * (54 * 12 + 2 * 32 + 1250)
     assert (found.tile, found.optimizer, found.history) == (None, "lbfgs", 20)
 
 
@@ -43,10 +45,9 @@ def test_the_largest_tiles_that_fit_are_chosen() -> None:
 
 
 def test_the_optimiser_gives_way_before_tiles_get_small() -> None:
-    """24 bytes a pixel for each pair: 12 Mpx and 20 of them are 5.8 GB, Adam is 0.3 GB."""
+    """12 bytes a pixel for each pair: 12 Mpx and 20 of them are 2.9 GB, Adam is 0.3 GB."""
     ways = [
-        memory.footprint((4000, 3000), HALF, "lbfgs", 20, limit * GIB, 80)
-        for limit in (16, 8, 5, 4)
+        memory.footprint((4000, 3000), HALF, "lbfgs", 20, limit * GIB, 80) for limit in (8, 6, 4, 3)
     ]
     assert [(way.optimizer, way.history) for way in ways] == [
         ("lbfgs", 20), ("lbfgs", 10), ("lbfgs", 5), ("adam", 20),

@@ -14,6 +14,7 @@ pairs and steps are those of z, in which it is equally steep along all (see `spe
 memory for the whole picture it is the textbook's L-BFGS.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -34,6 +35,7 @@ SLOPE = 0.01  # times the steepest gradient: squares with less, such as masked o
 BOLDER = 1.0  # a square's first guess, s.y / y.y, is longer by this times the filled part of the
 # memory: it is right along what is steep, which by then the pairs see to, and the rest is flatter
 BACK = 0.25  # of a step that led uphill, where what it taught does not make it shorter
+WIDE_VALUES = 2**21  # of narrower rows that are widened at a time: 8 MB in float32
 
 
 class Lbfgs:
@@ -44,6 +46,8 @@ class Lbfgs:
     was learnt of the same loss at another size. The first step goes down the gradient by
     `first_step` (torch.optim.LBFGS scales it by the gradient's sum, and refuses pairs with s.y <
     1e-10: both depend on the scale of the loss). `buffers` lend their memory between evaluations.
+    Pairs are kept in `dtype`, else in that of the pixels; their products are those of what is kept,
+    so that they fit together whatever rounding took.
     """
 
     def __init__(
@@ -55,6 +59,7 @@ class Lbfgs:
         block: int = 0,
         known: Tensor | None = None,
         buffers: Buffers | None = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
         # no torch.optim.Optimizer: making the first one loads PyTorch's compiler, for a second
         self.pixels, self.lr, self.history, self.first_step = pixels, lr, history, first_step
@@ -64,7 +69,7 @@ class Lbfgs:
         squares, values = self._split(pixels).shape
         self.curvature = CURVATURE if squares == 1 else SQUARE_CURVATURE
         # s of slot i in row 2i, y in row 2i + 1, each square's by itself
-        self.vectors = pixels.new_zeros(squares, 2 * history, values)
+        self.vectors = pixels.new_zeros(squares, 2 * history, values, dtype=dtype)
         numbers = "cpu" if pixels.device.type == "mps" else pixels.device  # MPS has no float64
         self.products = torch.zeros(
             squares, 2 * history, 2 * history, dtype=torch.float64, device=numbers
@@ -122,8 +127,8 @@ class Lbfgs:
         self.products.copy_(memory["products"])
         if "gradient" in memory:
             # Copies: a file's bytes may lie where sums are taken in another order.
-            self.gradient = memory["gradient"].to(self.vectors, copy=True)
-            self.change = memory["change"].to(self.vectors, copy=True)
+            self.gradient = memory["gradient"].to(self.pixels, copy=True)
+            self.change = memory["change"].to(self.pixels, copy=True)
         if self.slots:
             self.vectors[:, : 2 * len(self.slots)] = memory["vectors"].to(self.vectors)
         if self.spectrum is not None:
@@ -153,10 +158,13 @@ class Lbfgs:
             return self._split(spectrum.gradients(self._joined(squares), change))
 
         self.change, self.gradient = step(self.change), slope(self.gradient)
-        for i in range(rows.shape[1]):
-            rows[:, i] = slope(rows[:, i]) if i % 2 else step(rows[:, i])
         m = rows.shape[1]
-        self.products[:, :m, :m] = torch.bmm(rows, rows.transpose(1, 2)).to(self.products)
+        for i in range(m):
+            row = rows[:, i].to(self.pixels)
+            rows[:, i] = slope(row) if i % 2 else step(row)
+        self.products.zero_()
+        for squares, _, known in self._rows():
+            self.products[squares, :m, :m] += torch.bmm(known, known.transpose(1, 2))
 
     def _first(self, gradient: Float[Tensor, "b n"]) -> Float[Tensor, "b n"]:
         """Down the gradient: what is known without a memory."""
@@ -177,6 +185,7 @@ class Lbfgs:
         pair = torch.stack([s, y, gradient], 1, out=self.buffers.take(s, len(s), 3, s.shape[1]))
         rows = slice(2 * slot, 2 * slot + 2)
         self.vectors[:, rows] = pair[:, :2]
+        pair[:, :2] = self.vectors[:, rows]  # as they are kept
         along = self._along(pair)  # of all three: reading the memory takes most of the time
         self.products[:, rows, : along.shape[2]] = along[:, :2]
         self.products[:, : along.shape[2], rows] = along[:, :2].transpose(1, 2)
@@ -184,9 +193,29 @@ class Lbfgs:
 
     def _along(self, vectors: Float[Tensor, "b k n"]) -> Float[Tensor, "b k m"]:
         """The products of vectors with the filled rows, in every square."""
+        b, k, _ = vectors.shape
+        along = self.products.new_zeros(b, k, 2 * len(self.slots))
+        for squares, values, rows in self._rows():
+            # the vectors to the left: the other way round, MKL's batches take four times as long
+            along[squares] += torch.bmm(vectors[squares, :, values], rows.transpose(1, 2))
+        return along
+
+    def _rows(self) -> Iterator[tuple[slice, slice, Float[Tensor, "b m n"]]]:
+        """The filled rows in the type of the pixels: some squares at a time, or of the only one
+        some values, where they are kept in a narrower type. The memory is the same each time."""
         rows = self.vectors[:, : 2 * len(self.slots)]
-        # the vectors to the left: the other way round, MKL's batches take four times as long
-        return torch.bmm(vectors, rows.transpose(1, 2)).to(self.products)
+        if rows.dtype == self.pixels.dtype:
+            yield slice(None), slice(None), rows
+            return
+        b, m, n = rows.shape
+        values = min(n, max(1, WIDE_VALUES // self.vectors.shape[1]))
+        squares = min(b, max(1, WIDE_VALUES // self.vectors[0].numel()))
+        wide = self.buffers.take(self.pixels, squares * m * values)
+        for first in range(0, b, squares):
+            for left in range(0, n, values):
+                some = rows[first : first + squares, :, left : left + values]
+                known = wide[: some.numel()].view(some.shape).copy_(some)
+                yield slice(first, first + squares), slice(left, left + values), known
 
     def _curved(self, ss: Tensor, sy: Tensor, yy: Tensor) -> Bool[Tensor, "..."]:
         """In which squares a pair has positive curvature, beyond noise."""
@@ -200,8 +229,9 @@ class Lbfgs:
             return self._first(gradient)
         rows, own = self._coefficients(along)
         made = gradient * -own.to(gradient)[:, None]
-        known = self.vectors[:, : rows.shape[1]]
-        made.unsqueeze(1).baddbmm_(-rows.to(gradient)[:, None], known)
+        rows = -rows.to(gradient)[:, None]
+        for squares, values, known in self._rows():
+            made[squares, None, values].baddbmm_(rows[squares], known)
         lengths = made.norm(dim=1)
         steep = gradient.norm(dim=1)
         moved = steep > SLOPE * steep.max()

@@ -59,14 +59,14 @@ def resident() -> int:
     return int(psutil.Process().memory_info().rss)
 
 
-def pictures_of(optimizer: str, history: int) -> int:
+def pictures_of(optimizer: str, history: int, dtype: torch.dtype) -> int:
     """How many pictures a run keeps: pixels, gradient, the best so far, the optimiser's own.
 
-    L-BFGS's inner products take as much as one for 20 pairs in squares of 32 px, the transforms
-    of a step as much as six.
+    L-BFGS keeps its pairs in the features' dtype, its pictures in float32. Its inner products take
+    as much as one for 20 pairs in squares of 32 px, the transforms of a step as much as six.
     """
     if optimizer == "lbfgs":
-        return 2 * history + 14
+        return 2 * history * dtype.itemsize // torch.float32.itemsize + 14
     return 5 if optimizer == "adam" else 4
 
 
@@ -143,7 +143,7 @@ def _state(size: tuple[int, int], dtype: torch.dtype, optimizer: str, history: i
     """The bytes that a run holds besides what it is evaluating: the process, pictures, target."""
     width, height = size
     return PROCESS_BYTES[dtype] + width * height * (
-        pictures_of(optimizer, history) * PIXEL_BYTES + _map_bytes(dtype)
+        pictures_of(optimizer, history, dtype) * PIXEL_BYTES + _map_bytes(dtype)
     )
 
 

@@ -33,7 +33,8 @@ class Minimiser:
     that is not finite, or ten times that of the start, sends the run back to its best picture with
     empty memory; the fourth time it raises DivergedError. `pixels` is live: clone it to keep it.
     `first_step` is that of L-BFGS, in units of full brightness; `known` is what it knows of the
-    loss before its first step (see `Spectrum`). `buffers` lend it memory between evaluations.
+    loss before its first step (see `Spectrum`). `buffers` lend it memory between evaluations. Its
+    pairs are kept in `dtype`, else in that of the pixels.
     """
 
     def __init__(
@@ -43,9 +44,10 @@ class Minimiser:
         first_step: float = FIRST_STEP,
         known: Tensor | None = None,
         buffers: Buffers | None = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
         self.settings, self.first_step, self.known = settings, first_step, known
-        self.buffers = buffers
+        self.buffers, self.dtype = buffers, dtype
         self.pixels = image.detach().clone()
         self.best, self.best_loss = self.pixels.clone(), math.inf
         self.first_loss: float | None = None
@@ -159,7 +161,7 @@ class Minimiser:
             case "lbfgs":
                 history, block = self.settings.history, self.settings.block
                 first, known, buffers = self.first_step, self.known, self.buffers
-                return Lbfgs(self.pixels, rate, history, first, block, known, buffers)
+                return Lbfgs(self.pixels, rate, history, first, block, known, buffers, self.dtype)
             case "adam":
                 # fused: in one pass over the pixels, with no picture on the way
                 fused = self.pixels.device.type in ("cpu", "cuda")

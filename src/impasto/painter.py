@@ -156,7 +156,7 @@ class Painter:
             first *= max(LEAST_REACH, self.scene.reach)
         detail = self.taken < self.schedule.details[self.scale]
         known = self.learnt.get("detail" if detail else "whole")
-        return Minimiser(image, settings, first, known, self.network.buffers)
+        return Minimiser(image, settings, first, known, self.network.buffers, self.dtype)
 
     def _tangent(self) -> Tangent | None:
         """What steps go by between evaluations of the deep layers, one for each scale."""
