@@ -56,7 +56,7 @@ def constants(
     `squares` is the side of the results made together: 1 plainly, 2 or 4 Winograd's way.
     """
     if squares > 1 and winograd.pays(weight, dtype, squares):
-        return winograd.transformed(weight, squares).to(dtype)
+        return winograd.transformed(weight, squares, dtype)
     return weight.to(dtype, memory_format=torch.channels_last)
 
 

@@ -186,10 +186,10 @@ def _sums(
         weighted = block if own is None else block * own
         if means:
             first += (_sum_in_parts(weighted) if narrow else weighted).sum(0, dtype=wide)
-        if narrow:
-            second += block.mT @ weighted
-        else:
-            second += block.to(wide).mT @ weighted.to(wide)
+        if not narrow:
+            block = block.to(wide)
+            weighted = block if own is None else weighted.to(wide)
+        second += block.mT @ weighted
     return first, second
 
 

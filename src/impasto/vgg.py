@@ -115,7 +115,8 @@ class VGG:
         exact: Iterable[str] = (),
     ) -> None:
         self.pooling, self.padding, self.dtype = pooling, padding, dtype
-        self.mean = tensors["mean"].to(device, torch.float32).view(1, 3, 1, 1)
+        # a copy: what is kept of the file keeps all of it in memory
+        self.mean = tensors["mean"].to(device, torch.float32, copy=True).view(1, 3, 1, 1)
         self.buffers = Buffers()
         self.in_parts = torch.finfo(dtype).bits < 32
         if self.in_parts:

@@ -35,6 +35,7 @@ from impasto.strips import Frame, Padding, Source, sides
 
 LEAST_CHANNELS = {2: 256, 4: 128}  # both in and out, by m
 STRIP_VALUES = 2**21  # of the transformed map that are held at a time: 4 MB in bfloat16
+PIECE = 64  # channels of a kernel that are transformed at a time: all of 512 take 38 MB in float32
 Strip = tuple[slice, int, Float[Tensor, "b rows m columns m d"]]
 """Pictures of a batch, a row, and what a convolution makes of them from there on."""
 ROOT = 2**0.5
@@ -65,12 +66,18 @@ def forms(m: int) -> tuple[Tensor, Tensor, Tensor]:
     return _powers(m, m).T, _powers(m, 3) * largest, b / largest
 
 
-def transformed(weight: Float[Tensor, "d c 3 3"], m: int) -> Float[Tensor, "squares c d"]:
-    """G g G^T of every kernel, in float32: what `strips` takes in place of the weights."""
+def transformed(
+    weight: Float[Tensor, "d c 3 3"], m: int, dtype: torch.dtype = torch.float32
+) -> Float[Tensor, "squares c d"]:
+    """G g G^T of every kernel, made in float32: what `strips` takes in place of the weights."""
     _, g, _ = forms(m)
+    form = torch.kron(g, g).float()
     d, c = weight.shape[:2]
-    kernels = weight.float().permute(2, 3, 1, 0).reshape(9, c * d)
-    return (torch.kron(g, g).float() @ kernels).view(-1, c, d)
+    made = weight.new_empty(len(form), c, d, dtype=dtype)
+    for first in range(0, c, PIECE):
+        kernels = weight[:, first : first + PIECE].float().permute(2, 3, 1, 0).reshape(9, -1)
+        made[:, first : first + PIECE] = (form @ kernels).view(len(form), -1, d)
+    return made
 
 
 def square(kernel: Float[Tensor, "squares c d"]) -> int:
