@@ -9,9 +9,9 @@ import torch
 from impasto.errors import PictureError
 
 PROCESS_BYTES = {
-    torch.bfloat16: 600_000_000,
-    torch.float16: 600_000_000,
-    torch.float32: 740_000_000,
+    torch.bfloat16: 570_000_000,
+    torch.float16: 570_000_000,
+    torch.float32: 710_000_000,
 }
 """Python, PyTorch, the network and the buffers of the libraries."""
 PIXEL_BYTES = 12  # one picture: RGB in float32
