@@ -45,6 +45,38 @@ def test_convolution_and_its_gradient(
     torch.testing.assert_close(gradient_of(found, x), gradient_of(expected, x))
 
 
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("count", [1, 3])
+def test_few_channels_are_made_in_blocks(size: tuple[int, int], count: int) -> None:
+    """Of two by two, of which the last may reach beyond the border."""
+    generator = torch.Generator().manual_seed(9)
+    weight = torch.randn(count, 5, 3, 3, generator=generator, dtype=torch.float64)
+    bias = torch.randn(count, generator=generator, dtype=torch.float64)
+    made = layers.constants(weight, torch.float64)
+    assert made.shape == (4 * count, 5, 4, 4)
+    x = F.pad(maps(5, *size).detach(), (1, 1, 1, 1))
+    found = layers.convolved(x.contiguous(memory_format=torch.channels_last), made, bias, True)
+    torch.testing.assert_close(found, F.conv2d(x, weight, bias).relu())
+
+
+def test_what_is_seen_in_parts_is_rounded_only_when_it_is_made() -> None:
+    """Maps and weights differ from those in bfloat16 by up to 1/256, and the result by less."""
+    x, weight = maps(3, 7, 9).detach().float(), constants().weight.float()
+    bias = torch.linspace(-1, 1, 5)
+    x = x.contiguous(memory_format=torch.channels_last).requires_grad_()
+    k = kernel(weight, bias.bfloat16(), torch.bfloat16, parts=True)
+    exact = F.conv2d(F.pad(x, (1, 1, 1, 1)), weight, bias.bfloat16().float())
+    found = convolution(x, k, "zero", rectify=False)
+    assert found.dtype == torch.bfloat16
+    assert (found - exact).norm() < 2 ** -(8 + 1) * exact.norm()
+    narrow = F.conv2d(F.pad(x, (1, 1, 1, 1)).bfloat16(), weight.bfloat16(), bias.bfloat16())
+    assert (narrow - exact).norm() > 1.3 * (found - exact).norm()
+    rounded = F.conv2d(F.pad(x, (1, 1, 1, 1)), weight.bfloat16().float())
+    back, expected = gradient_of(found, x), gradient_of(rounded, x)
+    assert back.dtype == torch.float32
+    assert (back - expected).norm() < 2**-8 * expected.norm()
+
+
 def test_send_back_is_the_backward_pass_of_a_gradient() -> None:
     x, k = maps(3, 6, 8), constants()
     made = convolution(x, k, "zero")

@@ -146,7 +146,7 @@ def test_features_are_channels_last(network: vgg.VGG, astronaut: torch.Tensor) -
 
 
 def test_only_the_picture_has_a_gradient(network: vgg.VGG, astronaut: torch.Tensor) -> None:
-    assert not any(constant.requires_grad for constant in network.kernels["conv1_1"])
+    assert not any(constant.requires_grad for constant in network.kernels["conv1_1"][:3])
     image = astronaut.clone().requires_grad_()
     network(image, ["relu1_1"])["relu1_1"].sum().backward()
     assert image.grad is not None

@@ -120,8 +120,6 @@ class AdaIN:
             weight, bias = (tensors[f"{name}.{part}"] for part in ("weight", "bias"))
             if name in UPSAMPLED:
                 weight = _phases(weight.float())
-            elif name == LAST:
-                weight = _blocks(weight)
             device = encoder.mean.device
             self.kernels[name] = (
                 constants(weight.to(device), self.dtype), bias.to(device, self.dtype)
@@ -171,11 +169,9 @@ class AdaIN:
             weight, bias = self.kernels[name]
             if name in UPSAMPLED:
                 x = _upsampled(x, weight, bias, self.padding, buffers)
-            elif name == LAST:
-                x = _in_blocks(pad(x, self.padding, buffers), weight, bias)
             else:
                 around = pad(x, self.padding, buffers)
-                x = convolved(around, weight, bias, rectify=True, buffers=buffers)
+                x = convolved(around, weight, bias, rectify=name != LAST, buffers=buffers)
         return x
 
 
@@ -231,26 +227,6 @@ def _upsampled(
         inside = phase[:, :, row : row + height, column : column + width]
         found[:, :, row, :, column] = inside.permute(0, 2, 3, 1)
     return found.view(b, 2 * height, 2 * width, c).permute(0, 3, 1, 2)
-
-
-def _blocks(weight: Float[Tensor, "3 c 3 3"]) -> Float[Tensor, "12 c 4 4"]:
-    """A convolution to RGB as one to the four pixels of a block, two px on: three channels alone
-    would leave most of a processor's vectors empty."""
-    found = weight.new_zeros(2, 2, 3, weight.shape[1], 4, 4)
-    for row in range(2):
-        for column in range(2):
-            found[row, column, :, :, row : row + 3, column : column + 3] = weight
-    return found.flatten(0, 2)
-
-
-def _in_blocks(
-    around: Float[Tensor, "b c h2 w2"], weight: Tensor, bias: Tensor
-) -> Float[Tensor, "b 3 h w"]:
-    """The convolution of a padded map with `_blocks`, each pixel in its place."""
-    blocks = F.conv2d(around, weight, bias.repeat(4), stride=2)
-    b, _, height, width = blocks.shape
-    apart = blocks.view(b, 2, 2, 3, height, width).permute(0, 3, 4, 1, 5, 2)
-    return apart.reshape(b, 3, 2 * height, 2 * width)
 
 
 def _ridged(covariance: Float[Tensor, "b c c"]) -> Float[Tensor, "b c c"]:

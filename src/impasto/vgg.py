@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from impasto import weights
 from impasto.buffers import Buffers
 from impasto.errors import PictureError, SettingError
-from impasto.layers import convolution, in_parts, kernel, max_pool, weight_in_parts
+from impasto.layers import convolution, kernel, max_pool
 from impasto.strips import Padding
 
 Pooling = Literal["max", "average", "average-rescaled"]
@@ -119,19 +119,17 @@ class VGG:
         self.mean = tensors["mean"].to(device, torch.float32, copy=True).view(1, 3, 1, 1)
         self.buffers = Buffers()
         self.in_parts = torch.finfo(dtype).bits < 32
-        if self.in_parts:
-            first = weight_in_parts(tensors[f"{FIRST}.weight"], dtype)
-            tensors = tensors | {f"{FIRST}.weight": first}
         plain = {name for layer in exact for name in _up_to(layer)} if self.in_parts else set()
+        names = [name.removesuffix(".weight") for name in tensors if name.endswith(".weight")]
         self.kernels = {
-            name.removesuffix(".weight"): kernel(
-                value.to(device),
-                tensors[name.replace("weight", "bias")].to(device),
+            name: kernel(
+                tensors[f"{name}.weight"].to(device),
+                tensors[f"{name}.bias"].to(device),
                 dtype,
-                squares=1 if name.removesuffix(".weight") in plain else 2,
+                squares=1 if name in plain else 2,
+                parts=self.in_parts and name == FIRST,
             )
-            for name, value in tensors.items()
-            if name.endswith(".weight")
+            for name in names
         }
         self.layers = tuple(
             name
@@ -160,7 +158,7 @@ class VGG:
             values = len(image) * height * width * RESERVED_VALUES
             self.buffers.reserve(values * self.dtype.itemsize)
         x = image - self.mean.to(image)
-        x = in_parts(x, self.dtype) if self.in_parts else x.to(self.dtype)
+        x = x if self.in_parts else x.to(self.dtype)
         x = x.contiguous(memory_format=torch.channels_last)
         deepest = max(self.layers.index(name) for name in wanted)
         pooled = False
