@@ -165,27 +165,34 @@ def _sums(
     wide: torch.dtype,
     means: bool,
 ) -> tuple[Float[Tensor, "c"], Float[Tensor, "c c"]]:
-    """sum_p w v, or nan, and sum_p w v v^T, block by block: nothing as large as the maps is made.
+    """sum_p w v, or nan, and sum_p w v v^T, in blocks: nothing as large as the maps is made.
 
     A product of bfloat16 matrices is summed in float32 but rounded to bfloat16 (0.2 %); over 16
     blocks the roundings average out to 0.04 %, at two and a half times the speed of float32. The
-    first sum is a product with ones, too, in 16 parts of each block: nothing is widened. That is
-    too much for statistics asked for in float64, and for small maps, which take a tenth to
-    three quarters of the time in one block of float32.
+    first sum is a product with ones, too, in 256 blocks: nothing is widened. That is too much for
+    statistics asked for in float64, and for small maps, which take a tenth to three quarters of
+    the time in one block of float32.
     """
     count = vectors.shape[1]
     second = torch.zeros(count, count, dtype=wide, device=vectors.device)
     first = second.new_full((count,), 0.0 if means else math.nan)
     few = vectors.numel() <= FEW_VALUES
+    narrow = vectors.dtype == torch.bfloat16 and wide != torch.float64 and not few
+    if narrow and weight is None:
+        each, rest = _parted(vectors, BLOCKS)
+        second += torch.bmm(each.mT, each).sum(0, dtype=wide)
+        second += rest.to(wide).mT @ rest.to(wide)
+        return first + _sum_in_parts(vectors, BLOCKS**2, wide) if means else first, second
     blocks = vectors.chunk(1 if few else BLOCKS)
     weights: Sequence[Tensor | None] = [None] * len(blocks)
     if weight is not None:
         weights = weight.to(vectors.dtype).chunk(len(blocks))
-    narrow = vectors.dtype == torch.bfloat16 and wide != torch.float64 and not few
     for block, own in zip(blocks, weights, strict=True):
         weighted = block if own is None else block * own
-        if means:
-            first += (_sum_in_parts(weighted) if narrow else weighted).sum(0, dtype=wide)
+        if means and narrow:
+            first += _sum_in_parts(weighted, BLOCKS, wide)
+        elif means:
+            first += weighted.sum(0, dtype=wide)
         if not narrow:
             block = block.to(wide)
             weighted = block if own is None else weighted.to(wide)
@@ -193,11 +200,23 @@ def _sums(
     return first, second
 
 
-def _sum_in_parts(vectors: Float[Tensor, "p c"]) -> Float[Tensor, "parts c"]:
-    """Partial sums over the positions, each summed in float32 and rounded."""
-    parts = math.gcd(len(vectors), BLOCKS)
-    each = vectors.reshape(parts, -1, vectors.shape[1])
-    return torch.bmm(each.new_ones(parts, 1, each.shape[1]), each)[:, 0]
+def _sum_in_parts(
+    vectors: Float[Tensor, "p c"], count: int, wide: torch.dtype
+) -> Float[Tensor, "c"]:
+    """The sum over the positions, of so many partial sums that are each rounded."""
+    each, rest = _parted(vectors, count)
+    sums = torch.bmm(each.new_ones(count, 1, each.shape[1]), each)[:, 0]
+    found: Tensor = sums.sum(0, dtype=wide) + rest.sum(0, dtype=wide)
+    return found
+
+
+def _parted(
+    vectors: Float[Tensor, "p c"], count: int
+) -> tuple[Float[Tensor, "count n c"], Float[Tensor, "rest c"]]:
+    """So many blocks of equal length, and what is left."""
+    length = len(vectors) // count
+    whole = count * length
+    return vectors[:whole].reshape(count, length, vectors.shape[1]), vectors[whole:]
 
 
 def _vectors(maps: Float[Tensor, "b c h w"]) -> Float[Tensor, "b p c"]:

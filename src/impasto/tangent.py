@@ -18,7 +18,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-BEND = 0.1  # of the whole gradient in F: a larger change of D from one evaluation to the next is
+BEND = 0.2  # of the whole gradient in F: a larger change of D from one evaluation to the next is
 # followed by another one at once; 0.05 of it is rounding (bfloat16, `authors`), in `best` it is 1
 RISE = 1.1  # times the loss evaluated last: as much is not believed, L-BFGS would take it back
 
