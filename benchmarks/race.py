@@ -7,15 +7,17 @@ The textbook (benchmarks/textbook.py) and impasto minimise the same objective wi
 weights from the same photo: `authors` is what the script of the paper's first author minimises,
 `best` the losses of that preset, for which impasto first gives the photo the painting's colours.
 In turn: at each of these steps the textbook waits, its clock stopped, while impasto races to every
-loss reached so far, each in a fresh process. Both clocks start before the network is loaded;
-recolouring and painting all coarser scales are in impasto's time. impasto's loss is taken in
-float32, by the textbook's own code, once its own falls below the goal. Neither keeps
-its pixels within [0, 1] on the way, so both are taken as they are.
+loss reached so far, each in a fresh process; then it takes ten steps more, and waits again. A
+machine's speed wanders, and the textbook runs for most of an hour: `beside` counts its steps at
+the pace that was measured right before and right after the races of a row. Both clocks start
+before the network is loaded; recolouring and painting all coarser scales are in impasto's time.
+impasto's loss is taken in float32, by the textbook's own code, once its own falls below the goal.
+Neither keeps its pixels within [0, 1] on the way, so both are taken as they are.
 """
 
 import time
-from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from itertools import islice, pairwise
 from multiprocessing import get_context
 from typing import Any, NamedTuple
 
@@ -28,7 +30,8 @@ from impasto.painter import Painter
 from impasto.scene import Scene
 from impasto.settings import Settings, changed, settings_for
 
-MOST_STEPS = 2000  # of impasto at the last scale
+MOST_STEPS = 2000  # of impasto at the last scale, and of the textbook
+BESIDE = 10  # steps of the textbook before and after the races of a row
 OBJECTIVES: dict[str, tuple[type[Objective], dict[str, Any]]] = {
     "authors": (
         Authors,
@@ -64,23 +67,35 @@ def main() -> None:
     options.add_argument("--photo", default="astronaut", help="of examples/")
     options.add_argument("--painting", default="great-wave")
     given = options.parse_args()
+    least = BESIDE * (given.repeats + 1)
+    for earlier, later in pairwise((0, *sorted(given.steps))):
+        if later - earlier < least:
+            options.error(f"--steps: {earlier} and {later} are not {least} apart, see `beside`")
     rows: list[dict[str, Any]] = []
     goals: dict[int, tuple[float, float]] = {}
     photo = str(EXAMPLES / f"{given.photo}.jpg")
     race = Race(given.objective, photo, given.painting, given.size)
-    for steps, loss, seconds in textbook(race, sorted(given.steps)):
-        goals[steps] = loss, seconds
+    textbook = Textbook(race)
+    for steps in sorted(given.steps):
+        textbook.advance(steps - textbook.steps - BESIDE)
+        before = textbook.advance(BESIDE)
+        goals[steps] = textbook.loss(), textbook.seconds
         for _ in range(given.repeats):
-            for mark, (goal, slow) in goals.items():
-                fast, taken, reached = raced(race, goal)
+            runs = {mark: raced(race, goal) for mark, (goal, _) in goals.items()}
+            after = textbook.advance(BESIDE)
+            for mark, (fast, taken, reached) in runs.items():
+                goal, slow = goals[mark]
+                beside = mark * (before + after) / (2 * BESIDE)
                 rows.append(
                     {
                         "textbook steps": mark, "loss": goal, "textbook s": slow,
-                        "impasto s": fast, "impasto steps": taken, "impasto loss": reached,
-                        "times faster": slow / fast,
+                        "beside s": beside, "impasto s": fast, "impasto steps": taken,
+                        "impasto loss": reached, "times faster": slow / fast,
+                        "beside": beside / fast,
                     }
                 )  # fmt: skip
                 print(rows[-1], flush=True)
+            before = after
     pair = {"photo": given.photo, "painting": given.painting}
     publish("race", rows, given.json, objective=given.objective, size=given.size, **pair)
 
@@ -111,17 +126,30 @@ def objective_of(race: Race) -> tuple[Objective, torch.Tensor]:
     return OBJECTIVES[race.objective][0](content, style), content
 
 
-def textbook(race: Race, marks: list[int]) -> Iterator[tuple[int, float, float]]:
-    """Each of these numbers of steps, the loss after it and the seconds to it."""
-    began = time.perf_counter()
-    objective, start = objective_of(race)
-    for step, (image, _) in enumerate(minimise(objective, start, marks[-1]), 1):
-        if step in marks:
-            stopped = time.perf_counter()
-            with torch.no_grad():
-                loss = float(objective(image))
-            yield step, loss, stopped - began
-            began += time.perf_counter() - stopped
+class Textbook:
+    """A run of the textbook, its clock and its steps so far."""
+
+    def __init__(self, race: Race) -> None:
+        began = time.perf_counter()
+        self.objective, start = objective_of(race)
+        self.run = minimise(self.objective, start, MOST_STEPS)
+        self.image, self.steps = start, 0
+        self.seconds = time.perf_counter() - began
+
+    def advance(self, count: int) -> float:
+        """Take so many steps; the seconds of these."""
+        began = time.perf_counter()
+        for image, _ in islice(self.run, count):
+            self.image = image
+        self.steps += count
+        taken = time.perf_counter() - began
+        self.seconds += taken
+        return taken
+
+    def loss(self) -> float:
+        """That of the picture after the last step."""
+        with torch.no_grad():
+            return float(self.objective(self.image))
 
 
 def raced(race: Race, goal: float) -> tuple[float, int, float]:
