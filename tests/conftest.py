@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import settings
 from PIL import Image
 from torch import Tensor
 
@@ -15,6 +16,9 @@ from impasto.cli import main
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples"
 
+# no test depends on how fast the machine is
+settings.register_profile("any machine", deadline=None)
+settings.load_profile("any machine")
 torch.set_num_threads(2)  # the machine the suite is timed for; more would not change a result
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from impasto import tiles, vgg
@@ -157,7 +157,6 @@ def test_receptive_fields_and_margins(layer: str, field: int, margin: int) -> No
     assert tiles.margin([layer]) == margin
 
 
-@settings(deadline=None)
 @given(height=st.integers(16, 900), width=st.integers(16, 900), side=st.integers(32, 400))
 def test_inner_boxes_cover_every_position_once(height: int, width: int, side: int) -> None:
     pieces = tiles.plan(height, width, side, ["relu1_1", "relu5_1"])
