@@ -30,7 +30,7 @@ from impasto.painter import Painter
 from impasto.scene import Scene
 from impasto.settings import Settings, changed, settings_for
 
-MOST_STEPS = 2000  # of impasto at the last scale, and of the textbook
+MOST_STEPS = 2000  # of impasto at the last scale
 BESIDE = 10  # steps of the textbook before and after the races of a row
 OBJECTIVES: dict[str, tuple[type[Objective], dict[str, Any]]] = {
     "authors": (
@@ -75,7 +75,7 @@ def main() -> None:
     goals: dict[int, tuple[float, float]] = {}
     photo = str(EXAMPLES / f"{given.photo}.jpg")
     race = Race(given.objective, photo, given.painting, given.size)
-    textbook = Textbook(race)
+    textbook = Textbook(race, max(given.steps) + BESIDE * given.repeats)
     for steps in sorted(given.steps):
         textbook.advance(steps - textbook.steps - BESIDE)
         before = textbook.advance(BESIDE)
@@ -127,12 +127,12 @@ def objective_of(race: Race) -> tuple[Objective, torch.Tensor]:
 
 
 class Textbook:
-    """A run of the textbook, its clock and its steps so far."""
+    """A run of the textbook of so many steps, its clock and its steps so far."""
 
-    def __init__(self, race: Race) -> None:
+    def __init__(self, race: Race, most: int) -> None:
         began = time.perf_counter()
         self.objective, start = objective_of(race)
-        self.run = minimise(self.objective, start, MOST_STEPS)
+        self.run = minimise(self.objective, start, most)
         self.image, self.steps = start, 0
         self.seconds = time.perf_counter() - began
 

@@ -204,3 +204,17 @@ def test_the_mean_of_bfloat16_features_is_that_of_float32(height: int) -> None:
     exact = moments.measure(features.double(), weight.double())
     found = moments.measure(features, weight)
     torch.testing.assert_close(found.mean.double(), exact.mean, rtol=2e-3, atol=0)
+
+
+@pytest.mark.parametrize("means", [True, False])
+def test_positions_beyond_equal_blocks_count(means: bool) -> None:
+    """129^2 are 16 blocks and one position more: the brightest."""
+    features = random_features(11, 129, 129).repeat(1, 22, 1, 1).bfloat16()
+    assert features.numel() > moments.FEW_VALUES
+    features[..., -1, -1] = 300
+    found, exact = moments.measure(features, means=means), moments.measure(features.double())
+    assert float((found.second - exact.second).norm() / exact.second.norm()) < 0.002
+    if means:
+        torch.testing.assert_close(found.mean.double(), exact.mean, rtol=0, atol=0.002)
+    else:
+        assert found.mean.isnan().all()
