@@ -19,14 +19,14 @@ def gradient_at(x: Tensor) -> Tensor:
     return MATRIX @ (x - 1)
 
 
-def two_loops(gradient: Tensor, pairs: list[tuple[Tensor, Tensor]]) -> Tensor:
-    """-H g as in Nocedal and Wright 2006, algorithm 7.4."""
+def two_loops(gradient: Tensor, pairs: list[tuple[Tensor, Tensor]], bolder: float = 1.0) -> Tensor:
+    """-H g as in Nocedal and Wright 2006, algorithm 7.4; the first guess times a factor."""
     q, alphas = gradient.clone(), []
     for s, y in reversed(pairs):
         alphas.append((s @ q) / (s @ y))
         q -= alphas[-1] * y
     s, y = pairs[-1]
-    q *= (s @ y) / (y @ y)
+    q *= bolder * (s @ y) / (y @ y)
     for (s, y), alpha in zip(pairs, reversed(alphas), strict=True):
         q += s * (alpha - (y @ q) / (s @ y))
     return -q
@@ -85,6 +85,37 @@ def test_squares_are_widened_some_at_a_time(monkeypatch: pytest.MonkeyPatch) -> 
         assert optimizer.spectrum.learnt
         found.append(x)
     torch.testing.assert_close(*found)
+
+
+def test_a_pair_that_a_square_does_not_count_is_as_if_it_had_never_been() -> None:
+    """In each square the textbook's step of the pairs that count there; where none does, down the
+    gradient by what the newest pair told of all the others. The ring of slots has turned."""
+    history, squares, values = 3, 4, 8
+    x = torch.zeros(1, 2, 4, 4, dtype=torch.float64)
+    optimizer = Lbfgs(x, history=history, block=2)
+    generator = torch.Generator().manual_seed(1)
+    s, y, g = torch.randn(3, 7, squares, values, generator=generator, dtype=torch.float64)
+    y = s + 0.3 * y  # curved
+    for pair, square in ((4, 1), (6, 1), (5, 2), (4, 3), (5, 3), (6, 3)):
+        y[pair, square] = -s[pair, square]
+    for i in range(7):
+        along = optimizer._remember(s[i], y[i], g[i])
+    made = optimizer._direction(g[6], along)
+    assert optimizer.slots == [1, 2, 0]
+    kept = [(s[i], y[i]) for i in range(4, 7)]
+    usable = [[(a[b], c[b]) for a, c in kept if optimizer._curved(
+        a[b] @ a[b], a[b] @ c[b], c[b] @ c[b])] for b in range(squares)]  # fmt: skip
+    assert [len(pairs) for pairs in usable] == [3, 1, 2, 0]
+    newest = [pairs[-1] for pairs in (usable[0], usable[2])]
+    both = sum(a @ c for a, c in newest) / sum(c @ c for _, c in newest)
+    bolder = 1 + lbfgs.BOLDER
+    expected = torch.stack([
+        two_loops(g[6, b], usable[b], bolder) if usable[b] else -bolder * both * g[6, b]
+        for b in range(squares)
+    ])  # fmt: skip
+    lengths = expected.norm(dim=1)
+    assert lengths.max() < LONGEST * lengths.median()
+    torch.testing.assert_close(made, expected)
 
 
 def test_pairs_without_curvature_are_left_out() -> None:

@@ -83,6 +83,12 @@ def tune(device: torch.device, precision: Precision) -> None:
         torch.backends.cuda.matmul.allow_tf32 = precision != "float32"
 
 
+def wait_for(device: torch.device) -> None:
+    """Return when the device has done all that it was told: before a clock is read."""
+    if device.type != "cpu":
+        torch.accelerator.synchronize(device)
+
+
 def use_threads(threads: int) -> None:
     """Compute on so many CPU threads; 0 leaves PyTorch's choice, one for each core."""
     if threads:

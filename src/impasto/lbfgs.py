@@ -3,7 +3,8 @@
 Liu and Nocedal 1989, in the vector-free form of Chen, Wang and Zhou 2014 (algorithm 3): the
 direction is a combination of the remembered pairs (s, y) and the gradient, and its coefficients
 follow from the inner products of these vectors alone. Three products of the memory with a vector
-add the new inner products, one pass makes the direction; the usual two loops run on numbers.
+add the new inner products, one pass makes the direction; the usual two loops, on numbers, are two
+triangular systems in every square.
 
 The departure: all that happens in every square of the picture apart, as in the partitioned
 quasi-Newton methods of Griewank and Toint 1982. The losses are sums over positions, each of which
@@ -14,6 +15,7 @@ pairs and steps are those of z, in which it is equally steep along all (see `spe
 memory for the whole picture it is the textbook's L-BFGS.
 """
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -36,6 +38,7 @@ BOLDER = 1.0  # a square's first guess, s.y / y.y, is longer by this times the f
 # memory: it is right along what is steep, which by then the pairs see to, and the rest is flatter
 BACK = 0.25  # of a step that led uphill, where what it taught does not make it shorter
 WIDE_VALUES = 2**21  # of narrower rows that are widened at a time: 8 MB in float32
+WIDE_VALUES_ELSEWHERE = 2**25  # where each start of a kernel costs as much as a few MB
 
 
 class Lbfgs:
@@ -208,8 +211,9 @@ class Lbfgs:
             yield slice(None), slice(None), rows
             return
         b, m, n = rows.shape
-        values = min(n, max(1, WIDE_VALUES // self.vectors.shape[1]))
-        squares = min(b, max(1, WIDE_VALUES // self.vectors[0].numel()))
+        most = WIDE_VALUES if rows.device.type == "cpu" else WIDE_VALUES_ELSEWHERE
+        values = min(n, max(1, most // self.vectors.shape[1]))
+        squares = min(b, max(1, most // self.vectors[0].numel()))
         wide = self.buffers.take(self.pixels, squares * m * values)
         for first in range(0, b, squares):
             for left in range(0, n, values):
@@ -235,40 +239,46 @@ class Lbfgs:
         lengths = made.norm(dim=1)
         steep = gradient.norm(dim=1)
         moved = steep > SLOPE * steep.max()
-        usual = lengths[moved].median() if bool(moved.any()) else lengths.max()
+        usual = lengths.where(moved, math.nan).nanmedian().nan_to_num()  # nothing moves: 0
         return made.mul_((LONGEST * usual / lengths.clamp_min(1e-30)).clamp_max(1)[:, None])
 
     def _coefficients(self, along: Float[Tensor, "b m"]) -> tuple[Tensor, Float[Tensor, "b"]]:
-        """H g by the two-loop recursion, as coefficients of the rows and of the gradient.
+        """H g as coefficients of the rows and of the gradient, without a loop over the pairs.
 
-        Squares without a usable pair take the curvature of all the others.
+        With the upper triangle R of S^T Y and its diagonal D, those of s are
+        R^-T ((D + scale Y^T Y) u - scale Y^T g), of y -scale u, u = R^-1 S^T g (Byrd, Nocedal and
+        Schnabel 1994, eq. 3.1). A pair that does not count has 1 in R and 0 in all else. Squares
+        without a usable one take the curvature of all the others.
         """
-        m = 2 * len(self.slots)
-        table = self.products[:, :m, :m]
-        diagonal = table.diagonal(dim1=1, dim2=2)
-        ss, yy = diagonal[:, 0::2], diagonal[:, 1::2]
-        sy = table[:, 0::2, 1::2].diagonal(dim1=1, dim2=2)
-        curved = self._curved(ss, sy, yy)
-        inverse = torch.where(curved, 1 / torch.where(curved, sy, 1), 0)
-        newest = self.slots[-1]
-        scale = (sy * curved)[:, newest].sum() / (yy * curved)[:, newest].sum().clamp_min(1e-300)
-        scale = scale.expand(len(table)).clone()
-        for i in self.slots:
-            scale = torch.where(curved[:, i], sy[:, i] * (1 / yy[:, i]), scale)
-        rows, own = torch.zeros_like(along), torch.ones_like(scale)
-        alphas = {}
-        for i in reversed(self.slots):
-            s = 2 * i
-            alphas[i] = inverse[:, i] * (_dot(table[:, s], rows) + along[:, s] * own)
-            rows[:, s + 1] -= alphas[i]
-        if self.side:
-            scale = scale * (1 + BOLDER * len(self.slots) / self.history)
-        rows, own = rows * scale[:, None], own * scale
-        for i in self.slots:
-            y = 2 * i + 1
-            beta = inverse[:, i] * (_dot(table[:, y], rows) + along[:, y] * own)
-            rows[:, y - 1] += alphas[i] - beta
-        return rows, own
+        k, oldest = len(self.slots), 2 * self.slots[0]
+        table = self.products[:, : 2 * k, : 2 * k].roll((-oldest, -oldest), (1, 2))
+        table = table.view(-1, k, 2, k, 2)  # from the oldest pair on
+        s, y = along.roll(-oldest, 1).view(-1, k, 2).unbind(2)
+        ss, sy, yy = table[:, :, 0, :, 0], table[:, :, 0, :, 1], table[:, :, 1, :, 1]
+        curvature, size = (part.diagonal(dim1=1, dim2=2) for part in (sy, yy))
+        counts = self._curved(ss.diagonal(dim1=1, dim2=2), curvature, size)
+        scale = self._scale(counts, curvature, size)
+        both = counts[:, :, None] & counts[:, None]
+        upper = torch.where(both, sy, 0).triu() + torch.diag_embed((~counts).to(sy))
+        u = torch.linalg.solve_triangular(upper, (s * counts)[..., None], upper=True)
+        change = torch.where(both, yy, 0) @ u - (y * counts)[..., None]
+        change = (curvature * counts)[..., None] * u + scale[:, None, None] * change
+        of_s = torch.linalg.solve_triangular(upper.mT, change, upper=False)
+        rows = torch.cat([of_s, -scale[:, None, None] * u], 2)
+        return rows.flatten(1).roll(oldest, 1), scale
+
+    def _scale(
+        self, counts: Bool[Tensor, "b k"], sy: Float[Tensor, "b k"], yy: Float[Tensor, "b k"]
+    ) -> Float[Tensor, "b"]:
+        """s.y / y.y of every square's newest pair that counts: the inverse curvature to begin with.
+        Of the others it is that of all squares that count for the newest."""
+        k = counts.shape[1]
+        numbers = torch.arange(1, k + 1, device=counts.device)
+        newest = torch.where(counts, numbers, 0).amax(1, keepdim=True)
+        own = (sy / yy).gather(1, (newest - 1).clamp_min(0))
+        usual = (sy * counts)[:, -1].sum() / (yy * counts)[:, -1].sum().clamp_min(1e-300)
+        scale = torch.where(newest > 0, own, usual)[:, 0]
+        return scale * (1 + BOLDER * k / self.history) if self.side else scale
 
     def _split(self, picture: Tensor) -> Float[Tensor, "b n"]:
         """A picture in squares: a row of values each; beyond the border they are 0."""

@@ -90,8 +90,9 @@ def wasserstein(moments: Moments, target: Moments) -> Float[Tensor, "b"]:
     there are more channels than positions: such pictures came out full of the network's patterns.
     """
     means = (moments.mean - target.mean).square().sum(-1)
-    blur = RIDGE * _trace(target.covariance).detach() / target.mean.shape[-1]
-    ridge = blur[:, None, None] * torch.eye(target.mean.shape[-1]).to(target.mean)
+    channels = target.mean.shape[-1]
+    blur = RIDGE * _trace(target.covariance).detach() / channels
+    ridge = blur[:, None, None] * torch.eye(channels, dtype=blur.dtype, device=blur.device)
     covariance, wanted = moments.covariance + ridge, target.covariance + ridge
     traces = _trace(covariance) + _trace(wanted)
     root = matrix_sqrt(wanted.detach())

@@ -30,6 +30,8 @@ LARGEST_PASS = 1024  # px: the side of the tiles of one pass, if there is room
 GOOD_TILE = 384  # px; L-BFGS gives up part of its history before tiles get smaller
 SHORTER_HISTORIES = (10, 5)  # that L-BFGS falls back to, before Adam takes its place
 HEADROOM = 0.9  # of a limit that is planned with
+OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "STATUS_ALLOC_FAILED")
+"""What errors of PyTorch on a CPU, of CUDA and MPS, of cuBLAS and cuDNN say."""
 SHARE = 0.9  # of what is free, for a run that was given no limit
 
 
@@ -182,4 +184,4 @@ def ran_out(error: BaseException) -> bool:
     """True if an exception means that memory ran out, on whichever device."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
-    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in OUT_OF_MEMORY)

@@ -84,6 +84,7 @@ class OnePass:
         (size,) = self.sizes
         machine.keep_large_buffers()
         self.pixels = self.painted(self.scene)
+        machine.wait_for(self.device)
         self.seconds += time.perf_counter() - began
         step = Step(1, 1, size, 1, 1, 1.0, {}, True, self.note, self)
         self.history.append(step.record)
@@ -155,6 +156,7 @@ class OnePass:
         for _ in range(2):  # the first measures the paintings, too
             began = time.perf_counter()
             self._painted(self.scene, small, None)
+            machine.wait_for(self.device)
             seconds.append(time.perf_counter() - began)
         plan = self.footprint(self.sizes[0])
         (width, height), beyond = self.sizes[0], 2 * tiles.margin([adain.LAYER])

@@ -271,7 +271,12 @@ class Painter:
         """One evaluation of the photo at a size, timed."""
         objective = self._objective(size, None)
         image = self.scene.content_at(size).to(self.device)
-        return forecast.trial(size[0] * size[1], partial(objective.evaluate, image))
+
+        def evaluate() -> None:
+            objective.evaluate(image)
+            machine.wait_for(self.device)
+
+        return forecast.trial(size[0] * size[1], evaluate)
 
     @property
     def work(self) -> float:
