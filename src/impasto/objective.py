@@ -14,16 +14,17 @@ from dataclasses import dataclass, field
 from functools import partial
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
-from impasto import losses, moments, pixelwise, tiles, vgg
+from impasto import loss_scaling, losses, moments, pixelwise, tiles, vgg
 from impasto.kinds import LayerWeights
 from impasto.layers import send_back
 from impasto.losses import LossScale
 from impasto.measuring import Guides, features_of, statistics_for
 from impasto.moments import Moments
 from impasto.pixelwise import Held
+from impasto.samples import Samples, Vectors
 from impasto.strips import rows_of
 from impasto.tangent import Tangent
 from impasto.tiles import Tile
@@ -32,8 +33,6 @@ from impasto.vgg import VGG, Features
 Terms = dict[str, Float[Tensor, ""]]
 """Loss terms by name, already weighted: `content`, `style`, (`structure`, `tv`, `range`,
 `temporal`) and their sum, `total`."""
-
-SAMPLES = 1024  # positions whose self-similarity is compared; as in STROTSS
 
 
 @dataclass(frozen=True)
@@ -74,6 +73,10 @@ class _Slopes:
     """By layer: the style loss."""
     tangent: Tangent | None = None
     """Of the deep layers, if there is one to go by or to take in."""
+    sizes: list[Tensor] = field(default_factory=list)
+    """The root mean square of each layer's dL/dF, where the gradient has to be scaled."""
+    scale: float | Tensor = 1.0
+    """What the gradient is multiplied with on its way; see `loss_scaling`."""
 
 
 class Objective:
@@ -105,6 +108,7 @@ class Objective:
         held: Held | None = None,
     ) -> None:
         self.network, self.weights, self.scale = network, weights, scale
+        self.scaled = loss_scaling.needed(network.dtype)  # gradients, on their way
         self.held = held
         self.content_layers = {name: w for name, w in content_layers if w and weights.content}
         self.style_layers = {name: w for name, w in style_layers if w and weights.style}
@@ -122,7 +126,7 @@ class Objective:
             layer: weights.content * weight * self._content_factor(layer)
             for layer, weight in self.content_layers.items()
         }
-        self.positions = {layer: self._sampled(layer) for layer in self.structure_layers}
+        self.samples = Samples(self.size, self.structure_layers, self.visible)
         self.structure = self._samples_of(content) if self.structure_layers else {}
 
     @property
@@ -149,7 +153,7 @@ class Objective:
         """The same targets at some of the style layers alone: no content, no self-similarity."""
         made = self._with(style_layers)
         made.content_layers, made.factors, made.structure_layers = {}, {}, {}
-        made.layers = tuple(made.style_layers)
+        made.layers, made.samples = tuple(made.style_layers), Samples(self.size, (), {})
         made.use_tiles(self.tile)
         return made
 
@@ -163,7 +167,7 @@ class Objective:
         tile is gone.
         """
         gradient = torch.zeros_like(image)
-        if not self.deep or len(self.tiles) > 1:
+        if not self.deep or len(self.tiles) > 1 or self.scaled:
             tangent = None
         if tangent is not None and tangent.left:
             shallow = self._with(set(self.layers).difference(self.deep))
@@ -203,11 +207,15 @@ class Objective:
             terms["structure"] = self._structure(samples, slopes)
         for tile in self.tiles if graph or self.content_layers else ():
             pixels, features = single or self._forward(image, tile, graph)
-            terms["content"] = terms["content"] + self._content(tile, features)
+            content = self._content(tile, features)
+            terms["content"] = terms["content"] + content
             if gradient is not None:
+                if self.scaled:
+                    slopes.scale = self._scale(tile, content, slopes)
                 self._send_back(tile, features, slopes)
                 if pixels.grad is not None:
-                    tile.outer.add_to(gradient, pixels.grad)
+                    own = pixels.grad.div_(slopes.scale) if self.scaled else pixels.grad
+                    tile.outer.add_to(gradient, own)
             del features
         if self.weights.tv:
             terms["tv"] = pixelwise.total_variation(self.weights.tv, image, gradient)
@@ -225,10 +233,10 @@ class Objective:
 
     def _measured(
         self, image: Tensor, single: tuple[Tensor, Features] | None
-    ) -> tuple[dict[str, list[Moments]], dict[str, Tensor]]:
+    ) -> tuple[dict[str, list[Moments]], Vectors]:
         """The whole picture's moments, by layer for each target, and its sampled vectors."""
         sums: dict[str, list[Moments]] = {}
-        samples: dict[str, Tensor] = {}
+        samples: Vectors = {}
         means = set(self.style_losses) != {"gram"}
         for tile in self.tiles if self.style_layers or self.structure_layers else ():
             _, features = single or self._forward(image, tile, graph=False)
@@ -242,7 +250,7 @@ class Objective:
                 if layer in sums:
                     found = [a + b for a, b in zip(sums[layer], found, strict=True)]
                 sums[layer] = found
-            self._sample(tile, features, samples)
+            self.samples.put(tile, features, samples)
             del features  # before the next tile's are made
         return sums, samples
 
@@ -272,7 +280,23 @@ class Objective:
             layer: [(m.weight, m.mean.grad, _gradient(m.second)) for m in found]
             for layer, found in leaves.items()
         }
+        if self.scaled:
+            slopes.sizes += [
+                loss_scaling.size_of_style(m, m.mean.grad, _gradient(m.second)).detach()
+                for found in leaves.values()
+                for m in found
+            ]
         return value.detach()
+
+    def _scale(self, tile: Tile, content: Tensor, slopes: _Slopes) -> Tensor:
+        """What this tile's gradient is multiplied with on its way; its share of the content term
+        is bounded by that of all content layers."""
+        sizes = list(slopes.sizes)
+        for layer, factor in self.factors.items():
+            target = self._target(tile, layer)
+            assert target is not None
+            sizes.append(loss_scaling.size_of_content(content, factor, target.numel()))
+        return loss_scaling.factor(sizes, content)
 
     def _share(self, target: Target, layer: str, found: Moments) -> float | Tensor:
         """The region's share of what is visible, at this layer."""
@@ -287,7 +311,7 @@ class Objective:
         return height * width
 
     @torch.enable_grad()
-    def _structure(self, samples: dict[str, Tensor], slopes: _Slopes) -> Tensor:
+    def _structure(self, samples: Vectors, slopes: _Slopes) -> Tensor:
         """The term of self-similarity; its gradient in the samples goes into slopes."""
         value = torch.zeros((), device=self.network.mean.device)
         leaves = {layer: vectors.float().requires_grad_() for layer, vectors in samples.items()}
@@ -296,6 +320,8 @@ class Objective:
             value = value + self.weights.structure * self.structure_layers[layer] * loss
         torch.autograd.backward(value)
         slopes.samples = {layer: _gradient(leaf) for layer, leaf in leaves.items()}
+        if self.scaled:
+            slopes.sizes += [own.square().mean().sqrt() for own in slopes.samples.values()]
         return value.detach()
 
     def _content_factor(self, layer: str) -> Tensor:
@@ -351,18 +377,19 @@ class Objective:
         guides = [self._cropped(target.guides, tile, layer) for target in self.targets]
         content_guide = self._cropped(self.content_guides, tile, layer)
         target = self._target(tile, layer)
-        for guide, slope in zip(guides, slopes.style.get(layer, ()), strict=False):
-            moments.pull_back(inner, guide, *slope, onto=own)
+        for guide, (n, mean, second) in zip(guides, slopes.style.get(layer, ()), strict=False):
+            moments.pull_back(inner, guide, n / slopes.scale, mean, second, onto=own)
         if target is not None:
-            factor = 2 * self.factors[layer].to(inner.dtype)
+            factor = (2 * slopes.scale * self.factors[layer]).to(inner.dtype)
             for block in rows_of(inner):
                 change = factor * (inner[:, :, block] - target[:, :, block])
                 if content_guide is not None:
                     change *= content_guide[:, :, block].to(change.dtype)
                 own[:, :, block] += change
         if layer in slopes.samples:
-            mine, rows, columns = self._inside(tile, layer)
-            own[0, :, rows, columns] += slopes.samples[layer][mine].to(own.dtype).T
+            mine, rows, columns = self.samples.inside(tile, layer, own.device)
+            sampled = slopes.scale * slopes.samples[layer][mine]
+            own[0, :, rows, columns] += sampled.to(own.dtype).T
         if tangent is not None and arrived is not None:
             deep = torch.stack([slopes.losses[name] for name in self.deep]).sum()
             tangent.touch(maps, deep, arrived, gradient)
@@ -379,42 +406,12 @@ class Objective:
         guide = guides.get(layer)
         return None if guide is None else tile.inner.shrunk(vgg.stride_of(layer)).crop(guide)
 
-    def _sampled(self, layer: str) -> Int[Tensor, "n 2"]:
-        """Row and column of the positions whose self-similarity is compared: a random choice of
-        what is visible, the same for every run."""
-        height, width = (side // vgg.stride_of(layer) for side in self.size)
-        chances = torch.ones(height * width)
-        if layer in self.visible:
-            chances = self.visible[layer].flatten().cpu().float() + 1e-9
-        generator = torch.Generator().manual_seed(0)
-        chosen = torch.multinomial(chances, min(SAMPLES, height * width), generator=generator)
-        chosen = chosen.sort().values
-        return torch.stack([chosen // width, chosen % width], 1)
-
-    def _inside(self, tile: Tile, layer: str) -> tuple[Tensor, Tensor, Tensor]:
-        """Which samples lie in the inner box, and their rows and columns there."""
-        box = tile.inner.shrunk(vgg.stride_of(layer))
-        rows, columns = self.positions[layer].unbind(1)
-        mine = (rows >= box.top) & (rows < box.bottom)
-        mine &= (columns >= box.left) & (columns < box.right)
-        mine = mine.nonzero().flatten()
-        return mine, rows[mine] - box.top, columns[mine] - box.left
-
-    def _sample(self, tile: Tile, features: Features, samples: dict[str, Tensor]) -> None:
-        """Put this tile's sampled vectors into their places."""
-        for layer in self.structure_layers:
-            inner = tile.inner_features(layer, features[layer].detach())
-            if layer not in samples:
-                samples[layer] = inner.new_zeros(len(self.positions[layer]), inner.shape[1])
-            mine, rows, columns = self._inside(tile, layer)
-            samples[layer][mine] = inner[0, :, rows, columns].T
-
-    def _samples_of(self, image: Tensor) -> dict[str, Tensor]:
+    def _samples_of(self, image: Tensor) -> Vectors:
         """The sampled vectors of a picture, in float32."""
-        samples: dict[str, Tensor] = {}
+        samples: Vectors = {}
         for tile in self.tiles:
             _, features = self._forward(image, tile, graph=False)
-            self._sample(tile, features, samples)
+            self.samples.put(tile, features, samples)
             del features
         return {layer: vectors.float() for layer, vectors in samples.items()}
 

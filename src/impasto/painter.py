@@ -156,7 +156,9 @@ class Painter:
             first *= max(LEAST_REACH, self.scene.reach)
         detail = self.taken < self.schedule.details[self.scale]
         known = self.learnt.get("detail" if detail else "whole")
-        return Minimiser(image, settings, first, known, self.network.buffers, self.dtype)
+        # pairs are as small as gradients: float16 does not reach that far
+        kept = torch.bfloat16 if self.dtype == torch.float16 else self.dtype
+        return Minimiser(image, settings, first, known, self.network.buffers, kept)
 
     def _tangent(self) -> Tangent | None:
         """What steps go by between evaluations of the deep layers, one for each scale."""

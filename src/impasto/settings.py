@@ -212,10 +212,10 @@ class Settings:
     device: str = setting(
         "auto", "Where to compute: auto, cpu, cuda, cuda:1, mps.", group="Machine"
     )
-    precision: Literal["auto", "float32", "bfloat16"] = setting(
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = setting(
         "auto",
-        "Number format of the network's features; auto takes bfloat16 where the hardware has it. "
-        "Statistics and pixels are always float32.",
+        "Number format of the network's features; auto takes bfloat16 where the hardware has it, "
+        "float16 on CUDA cards that have only that. Statistics and pixels are always float32.",
         group="Machine",
     )
     tile: int = setting(

@@ -109,7 +109,7 @@ class Trainer:
             self.course = replace(self.course, width=shape.width, blocks=shape.blocks)
         machine.use_threads(self.settings.threads)
         self.device = machine.choose_device(self.settings.device)
-        self.dtype = machine.choose_dtype(self.settings.precision, self.device)
+        self.dtype = machine.choose_dtype(self.settings.precision, self.device, float16=False)
         machine.tune(self.device, self.settings.precision)
         machine.keep_large_buffers()
         layers = _layers(self.settings)
@@ -307,6 +307,11 @@ def _check(settings: Settings, course: Course) -> None:
         raise SettingError(
             f"method is {settings.method}, but a network is trained with the optimiser's "
             "objective: leave it at optimise"
+        )
+    if settings.precision == "float16":
+        raise SettingError(
+            "precision is float16, which loses a network's small gradients: take bfloat16 or "
+            "float32"
         )
     if settings.seamless:
         raise SettingError("seamless is on, but a network pads by reflection: leave it off")
