@@ -44,8 +44,7 @@ def best_of(times: int, work: Callable[[], object]) -> float:
     for _ in range(times):
         began = time.perf_counter()
         work()
-        if torch.cuda.is_available():
-            torch.cuda.synchronize()
+        device.wait_for(device.choose_device("auto"))
         found.append(time.perf_counter() - began)
     return min(found)
 

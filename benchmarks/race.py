@@ -1,7 +1,7 @@
 """Seconds to the loss that a textbook implementation reaches after so many steps.
 
     python -m benchmarks.race [--objective authors] [--size 512] [--steps 300 1000] [--repeats 2]
-        [--photo astronaut] [--painting great-wave] [--json FILE]
+        [--photo astronaut] [--painting great-wave] [--device auto] [--json FILE]
 
 The textbook (benchmarks/textbook.py) and impasto minimise the same objective with the same
 weights from the same photo: `authors` is what the script of the paper's first author minimises,
@@ -66,6 +66,7 @@ def main() -> None:
     options.add_argument("--repeats", type=int, default=2, help="races to each loss at each stop")
     options.add_argument("--photo", default="astronaut", help="of examples/")
     options.add_argument("--painting", default="great-wave")
+    options.add_argument("--device", default="auto", help="of both")
     given = options.parse_args()
     least = BESIDE * (given.repeats + 1)
     for earlier, later in pairwise((0, *sorted(given.steps))):
@@ -74,7 +75,8 @@ def main() -> None:
     rows: list[dict[str, Any]] = []
     goals: dict[int, tuple[float, float]] = {}
     photo = str(EXAMPLES / f"{given.photo}.jpg")
-    race = Race(given.objective, photo, given.painting, given.size)
+    on = str(device.choose_device(given.device))
+    race = Race(given.objective, photo, given.painting, given.size, on)
     textbook = Textbook(race, max(given.steps) + BESIDE * given.repeats)
     for steps in sorted(given.steps):
         textbook.advance(steps - textbook.steps - BESIDE)
@@ -96,7 +98,7 @@ def main() -> None:
                 )  # fmt: skip
                 print(rows[-1], flush=True)
             before = after
-    pair = {"photo": given.photo, "painting": given.painting}
+    pair = {"photo": given.photo, "painting": given.painting, "device": on}
     publish("race", rows, given.json, objective=given.objective, size=given.size, **pair)
 
 
@@ -107,12 +109,14 @@ class Race(NamedTuple):
     photo: str
     painting: str
     size: int
+    device: str = "cpu"
 
 
 def settings_of(race: Race) -> Settings:
     """The recipe of `best` for the objective, with more steps at the last scale than needed."""
     size = race.size
-    best = settings_for(size=size, range_weight=0, **OBJECTIVES[race.objective][1])
+    changes = OBJECTIVES[race.objective][1] | {"device": race.device}
+    best = settings_for(size=size, range_weight=0, **changes)
     last = len(scales.scale_sizes((size, size), best, 16)) - 1
     return changed(best, steps=(*best.steps[:last], MOST_STEPS))
 
@@ -123,6 +127,7 @@ def objective_of(race: Race) -> tuple[Objective, torch.Tensor]:
     content = photo.resized(*images.fit(photo.size, race.size)).pixels
     side = min(race.size, max(painting.size))
     style = painting.resized(*images.fit(painting.size, side)).pixels
+    content, style = content.to(race.device), style.to(race.device)
     return OBJECTIVES[race.objective][0](content, style), content
 
 
@@ -134,6 +139,7 @@ class Textbook:
         self.objective, start = objective_of(race)
         self.run = minimise(self.objective, start, most)
         self.image, self.steps = start, 0
+        device.wait_for(start.device)
         self.seconds = time.perf_counter() - began
 
     def advance(self, count: int) -> float:
@@ -142,6 +148,7 @@ class Textbook:
         for image, _ in islice(self.run, count):
             self.image = image
         self.steps += count
+        device.wait_for(self.image.device)
         taken = time.perf_counter() - began
         self.seconds += taken
         return taken
@@ -172,6 +179,7 @@ def run(race: Race, goal: float) -> tuple[float, int, float]:
             and "detail" not in step.losses
             and step.losses["total"] <= goal * 1.01
         ):
+            device.wait_for(painter.device)
             stopped = time.perf_counter()
             assert painter.minimiser is not None
             with torch.no_grad():

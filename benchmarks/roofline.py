@@ -36,7 +36,7 @@ def main() -> None:
         peak = convolution_peak(dtype, chosen)
         seconds = step_seconds(size)
         rate = step_flop(size) / seconds
-        done = step_flop(size, dtype) / seconds
+        done = step_flop(size, dtype, chosen) / seconds
         rows.append(
             {"px": size, "s/step": seconds, "GFLOP/s": rate / 1e9, "peak GFLOP/s": peak / 1e9,
              "share": rate / peak, "done": done / peak}
@@ -71,17 +71,17 @@ def step_seconds(size: int) -> float:
     return late[len(late) // 2]
 
 
-def step_flop(size: int, dtype: torch.dtype | None = None) -> float:
+def step_flop(size: int, dtype: torch.dtype | None = None, on: torch.device | None = None) -> float:
     """Floating-point operations of a step: convolutions twice, moments three times.
 
-    With a dtype those that are done in it, by whichever kind of convolution.
+    With a dtype those that are done in it on a device, by whichever kind of convolution.
     """
     flop, channels, side = 0.0, 3, size
     widths = {1: 64, 2: 128, 3: 256, 4: 512, 5: 512}
     for layer in vgg.layer_names():
         width = widths[vgg.block_of(layer)]
         if layer.startswith("conv"):
-            kernel = torch.empty(width, channels, 3, 3)
+            kernel = torch.empty(width, channels, 3, 3, device=on)
             for m in (2, 4):  # forward, backward
                 quick = dtype is not None and winograd.pays(kernel, dtype, m)
                 products = (m + 2) ** 2 / m**2 if quick else 9
@@ -102,8 +102,7 @@ def best_of(repeats: int, call: Callable[[], object], on: torch.device) -> float
     for _ in range(repeats + 2):
         began = time.perf_counter()
         call()
-        if on.type == "cuda":
-            torch.cuda.synchronize(on)
+        device.wait_for(on)
         times.append(time.perf_counter() - began)
     return min(times[2:])
 

@@ -2,7 +2,8 @@
 
     python -m benchmarks.scaling [--sizes 256 512 1024 2048 4096 8192] [--json FILE]
 
-Every case is a process of its own, whose peak resident memory the system reports; bytes per pixel
+Every case is a process of its own, whose peak resident memory the system reports (on CUDA, what
+PyTorch took of the card's); bytes per pixel
 are what it takes beyond that of a picture of 64 px, with L-BFGS's memory of 12 pairs full. `tiles`
 are of 512 px. Above 2048 px a limit is set: 3 GiB for 4096 px, 6 GiB for 8192 px; there a
 step takes minutes, and one is taken. Times are those of evaluating loss and gradient and moving
@@ -69,7 +70,9 @@ def measured(case: dict[str, Any]) -> dict[str, Any]:
 
 def measure(size: int, **options: Any) -> dict[str, Any]:
     """A few steps of one scale: microseconds per pixel and step, peak and estimated bytes."""
-    from impasto import images, paint, paintings
+    import torch
+
+    from impasto import device, images, paint, paintings
     from impasto.lbfgs import Lbfgs
     from impasto.painter import Painter
     from impasto.scene import Scene
@@ -86,17 +89,21 @@ def measure(size: int, **options: Any) -> dict[str, Any]:
 
     def timed(*arguments: Any) -> Any:
         nonlocal began
+        device.wait_for(painter.device)
         began = time.perf_counter()  # not before: the photo's features come first
         return evaluate(*arguments)
 
     painter._evaluate_all = timed  # type: ignore[method-assign, assignment]
     for step in painter.paint():  # noqa: B007 - the last one is used
+        device.wait_for(painter.device)
         times.append(time.perf_counter() - began)
         optimizer = painter.minimiser.optimizer if painter.minimiser else None
         if len(times) == 1 and isinstance(optimizer, Lbfgs):
             optimizer.vectors.zero_()  # takes the memory that further steps would fill
     paint.result(step).encoded("PNG")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    if painter.device.type == "cuda":
+        peak = torch.cuda.max_memory_reserved(painter.device)
     late = sorted(times[2:] or times)
     return {
         "us": late[len(late) // 2] * 1e6 / size**2,

@@ -21,10 +21,10 @@ CONTENT_LAYER = "relu4_2"
 class Network(nn.Module):
     """VGG-19 down to relu5_1 with max pooling; padding: `zero` or `replicate`."""
 
-    def __init__(self, padding: str) -> None:
+    def __init__(self, padding: str, device: torch.device) -> None:
         super().__init__()
         self.padding = "constant" if padding == "zero" else padding
-        self.tensors = {k: v.float() for k, v in weights.load("vgg19").items()}
+        self.tensors = {k: v.to(device).float() for k, v in weights.load("vgg19").items()}
 
     def forward(self, image: Tensor) -> dict[str, Tensor]:
         x = image - self.tensors["mean"].view(1, 3, 1, 1)
@@ -51,12 +51,12 @@ def statistics(features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 class Objective(ABC):
-    """A loss of an image, of shape 1 3 h w in [0, 1]."""
+    """A loss of an image, of shape 1 3 h w in [0, 1], on the device of the content."""
 
     padding = "zero"
 
     def __init__(self, content: Tensor, style: Tensor) -> None:
-        self.network = Network(self.padding)
+        self.network = Network(self.padding, content.device)
         with torch.no_grad():
             self.content = self.network(content)[CONTENT_LAYER]
             features = self.network(style)

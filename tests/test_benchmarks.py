@@ -35,3 +35,23 @@ def test_the_textbook_and_impasto_race_for_the_same_loss(
         (other,) = torch.autograd.grad(loss, image)
         assert float(terms["total"]) == pytest.approx(loss.item(), rel=1e-4)
         assert float((gradient - other).norm() / other.norm()) < 1e-3
+
+
+def test_the_textbook_runs_where_impasto_does(photo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of it: one tensor on another device would raise."""
+    monkeypatch.syspath_prepend(ROOT)
+    from benchmarks import race
+
+    entered = race.Race("best", str(photo), "great-wave", 96, "meta")
+    textbook, start = race.objective_of(entered)
+    assert textbook(start).device.type == "meta"
+    assert race.settings_of(entered).device == "meta"
+
+
+def test_winograds_products_count_where_they_are_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(ROOT)
+    from benchmarks import roofline
+
+    plain = roofline.step_flop(64)
+    assert roofline.step_flop(64, torch.bfloat16, torch.device("cpu")) < plain
+    assert roofline.step_flop(64, torch.bfloat16, torch.device("meta")) == plain

@@ -32,6 +32,15 @@ def test_a_device_that_is_not_here_is_refused() -> None:
         device.choose_device("cuda:99")
 
 
+def test_clocks_wait_for_a_card_and_not_for_the_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+    waited: list[torch.device] = []
+    monkeypatch.setattr(torch.accelerator, "synchronize", waited.append)
+    device.wait_for(CPU)
+    assert not waited
+    device.wait_for(torch.device("cuda:1"))
+    assert waited == [torch.device("cuda:1")]
+
+
 @pytest.fixture
 def flags() -> Iterator[tuple[Any, Any]]:
     """cuDNN's and cuBLAS's switches, all off; afterwards as they were."""

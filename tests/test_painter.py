@@ -9,7 +9,7 @@ import torch
 from test_paint import SMALL, painted
 
 import impasto
-from impasto import forecast, images, memory, paint, paintings, spectrum
+from impasto import device, forecast, images, memory, paint, paintings, spectrum
 from impasto.errors import PictureError
 from impasto.painter import Painter
 from impasto.scene import Scene
@@ -161,6 +161,16 @@ def test_the_estimate_counts_pixels_steps_and_tiles(photo: Path) -> None:
     assert 20 < longer / seconds < 500
     assert same == size
     assert estimate(size=512, coarsest=0)[1] > size
+
+
+def test_trials_wait_for_the_device(photo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once after each evaluation: a card answers before it has done what it was told."""
+    waited: list[torch.device] = []
+    monkeypatch.setattr(device, "wait_for", waited.append)
+    painter = Painter(Scene(images.read(photo), paintings.read("great-wave"),
+                            settings_for(size=64, coarsest=0)))  # fmt: skip
+    painter._trial((64, 48))
+    assert waited == [painter.device] * (1 + forecast.TIMES)
 
 
 def test_the_estimate_is_made_of_two_trials(photo: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -57,8 +57,8 @@ class Minimiser:
         self.sgd_rate = 0.0  # the rate of sgd in units of its first gradient
 
     def step(self, evaluate: Evaluate) -> Terms:
-        """Take one step; the loss terms before it."""
-        terms, gradient = evaluate(self.pixels)
+        """Take one step; the loss terms before it, where the processor reads them."""
+        terms, gradient = self._evaluated(evaluate)
         loss = float(terms["total"])
         self.first_loss = loss if self.first_loss is None else self.first_loss
         if self._uphill(loss):
@@ -150,7 +150,13 @@ class Minimiser:
             )
         self.pixels.copy_(self.best)
         self.optimizer = None
-        return evaluate(self.pixels)
+        return self._evaluated(evaluate)
+
+    def _evaluated(self, evaluate: Evaluate) -> tuple[Terms, Tensor]:
+        """An evaluation, its terms fetched together: a card is waited for once a step."""
+        terms, gradient = evaluate(self.pixels)
+        values = torch.stack(list(terms.values())).cpu()
+        return dict(zip(terms, values, strict=True)), gradient
 
     def _rate(self) -> float:
         return self.settings.learning_rate or LEARNING_RATES[self.settings.optimizer]

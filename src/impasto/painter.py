@@ -14,14 +14,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from impasto import checkpoint, forecast, images, lbfgs, memory, tiles, vgg
+from impasto import checkpoint, forecast, images, lbfgs, memory, replay, tiles, vgg
 from impasto import device as machine
 from impasto.errors import PictureError
 from impasto.images import Picture
 from impasto.objective import Objective
 from impasto.onepass import OnePass
-from impasto.optimise import Minimiser
+from impasto.optimise import Evaluate, Minimiser
 from impasto.pixelwise import Held
+from impasto.replay import Replayed
 from impasto.scales import carry_up, enlarged, fitted, scale_sizes
 from impasto.scene import Scene
 from impasto.schedule import schedule_of, shallow_layers
@@ -101,12 +102,10 @@ class Painter:
                 self._begin_scale(scale, plan)
             assert self.minimiser is not None
             objective = self._objective(self.sizes[scale], plan.tile)
-            canvas = self._canvas(self.sizes[scale])
-            whole = partial(self._evaluate, objective, self.tangent, *canvas)
-            detail = partial(
-                self._evaluate, objective.limited(shallow_layers(self.settings)), None, *canvas
-            )
             count, details = self.schedule.counts[scale], self.schedule.details[scale]
+            whole = self._evaluation(objective, self.tangent, count - max(self.taken, details))
+            shallow = objective.limited(shallow_layers(self.settings))
+            detail = self._evaluation(shallow, None, details - self.taken)
             while self.taken < count:
                 if self.taken < details:
                     value = self.minimiser.step(detail)["total"]
@@ -120,7 +119,8 @@ class Painter:
                 self.history.append(step.record)
                 self.seconds += time.perf_counter() - began
                 if self.taken == count:
-                    del objective, whole, detail  # a large picture needs the room to be written
+                    # a large picture needs the room to be written
+                    del objective, shallow, whole, detail
                 yield step
                 began = time.perf_counter()
 
@@ -161,9 +161,10 @@ class Painter:
         return Minimiser(image, settings, first, known, self.network.buffers, kept)
 
     def _tangent(self) -> Tangent | None:
-        """What steps go by between evaluations of the deep layers, one for each scale."""
+        """What steps go by between evaluations of the deep layers, one for each scale. Not where
+        they are replayed: a card cannot decide."""
         most = self.settings.tangent_steps
-        return Tangent(most) if most else None
+        return Tangent(most) if most and self.device.type != "cuda" else None
 
     def _moved_by(self, optimizer: str, history: int) -> Settings:
         """The settings with that optimiser, and its own learning rate if it is not theirs."""
@@ -302,6 +303,14 @@ class Painter:
             return None, None
         return painted.to(self.device), self.scene.content_at(size).to(self.device)
 
+    def _evaluation(self, objective: Objective, tangent: Tangent | None, steps: int) -> Evaluate:
+        """Loss terms and gradient of pictures of one scale, in the quickest way for these steps."""
+        height, width = objective.size
+        evaluate = partial(self._evaluate, objective, tangent, *self._canvas((width, height)))
+        if self.settings.cuda_graphs and replay.pays(objective, steps):
+            return Replayed(evaluate, self.device)
+        return evaluate
+
     def _evaluate(
         self,
         objective: Objective,
@@ -392,7 +401,7 @@ class Painter:
 
 def _painted_by(settings: dict[str, Any]) -> dict[str, Any]:
     """The settings that decide what is painted, not where."""
-    elsewhere = ("device", "tile", "memory_limit", "original_size", "preset")
+    elsewhere = ("device", "cuda_graphs", "tile", "memory_limit", "original_size", "preset")
     return {name: value for name, value in settings.items() if name not in elsewhere}
 
 

@@ -195,7 +195,7 @@ class Settings:
         15,
         "At most so many steps in a row take the style loss of layers beyond the content's for "
         "linear, as long as its gradient hardly changes: where the content weighs much, steps are "
-        "a seventh faster. 0 evaluates every layer at every step.",
+        "a seventh faster. 0 evaluates every layer at every step, as CUDA does.",
         at_least=0, at_most=100, group="Optimisation",
     )  # fmt: skip
     coarsest: int = setting(
@@ -216,6 +216,12 @@ class Settings:
         "auto",
         "Number format of the network's features; auto takes bfloat16 where the hardware has it, "
         "float16 on CUDA cards that have only that. Statistics and pixels are always float32.",
+        group="Machine",
+    )
+    cuda_graphs: bool = setting(
+        True,
+        "On CUDA, record loss and gradient of a small picture once and replay them, where that "
+        "turns out faster; the result is the same.",
         group="Machine",
     )
     tile: int = setting(

@@ -1,0 +1,244 @@
+"""An evaluation as one call: when it is recorded, what it gives, and that it can be."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+import impasto
+from impasto import losses, measuring, replay, vgg
+from impasto.objective import Objective, Target, Weights
+from impasto.pixelwise import Held
+from impasto.replay import WARM, Evaluate, Replayed, Terms
+from impasto.settings import settings_for
+
+CPU, META = torch.device("cpu"), torch.device("meta")
+
+
+class OfOneDevice(TorchDispatchMode):
+    """Notes operations that touch a CPU's tensors: copies to a card or from it. Numbers asked of a
+    tensor on `meta`, which has none, raise by themselves."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.strange: list[str] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        tensors = [x for x in tree_leaves((args, kwargs, out)) if isinstance(x, Tensor)]
+        if any(x.device.type == "cpu" for x in tensors):
+            self.strange.append(str(func))
+        return out
+
+
+def on_meta(
+    dtype: torch.dtype = torch.bfloat16,
+    style_losses: tuple[str, ...] = ("gram", "meanstd"),
+    padding: Any = "replicate",
+    masked: bool = False,
+    held: bool = False,
+    structure: float = 0.0,
+) -> Objective:
+    """An objective of 64x48 px on the device that computes shapes alone."""
+    settings = settings_for()
+    network = vgg.load("vgg19", None, "max", padding, dtype, META)
+    image = torch.rand(1, 3, 48, 64, device=META)
+    statistics = measuring.statistics_for(style_losses, META)
+    layers = dict(settings.style_layers)
+    target = measuring.style_moments(network, image, layers, None, statistics)
+    guides = {
+        layer: torch.rand(
+            1, 1, *(side // vgg.stride_of(layer) for side in image.shape[2:]), device=META
+        )
+        for layer in (*layers, "relu4_2")
+        if masked
+    }
+    past = Held(image, image[:, :1]) if held else None
+    weights = Weights(1.0, 1.0, 1.0, structure, 1.0)
+    return Objective(
+        network, image, [Target(target, guides)], weights, settings.content_layers,
+        settings.style_layers, style_losses, "relative", settings.structure_layers, guides,
+        guides, None, past,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        {}, {"dtype": torch.float16}, {"dtype": torch.float32}, {"style_losses": ("gram",)},
+        {"padding": "circular"}, {"padding": "zero"}, {"masked": True}, {"held": True},
+        {"structure": 1.0},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_an_evaluation_never_waits_for_its_device(case: dict[str, Any]) -> None:
+    """Nothing is copied to the card or back, no number asked for: so it can be recorded."""
+    objective = on_meta(**case)
+    image = torch.rand(1, 3, 48, 64, device=META)
+    objective.evaluate(image)  # what is made once comes with the first
+    for made in (objective, objective.limited(["relu1_1", "relu2_1"])):
+        with OfOneDevice() as watched:
+            terms, gradient = made.evaluate(image)
+        assert watched.strange == []
+        assert gradient.shape == image.shape
+        assert "total" in terms
+
+
+def test_the_watch_sees_a_copy_and_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    objective, image = on_meta(), torch.rand(1, 3, 48, 64, device=META)
+    usual = losses.style
+
+    def copied(*args: Any) -> Tensor:
+        return usual(*args) * torch.ones(1).to(META)
+
+    monkeypatch.setattr(losses, "style", copied)
+    with OfOneDevice() as watched:
+        objective.evaluate(image)
+    assert watched.strange
+    monkeypatch.setattr(losses, "style", lambda *args: usual(*args) * float(usual(*args)))
+    with pytest.raises(RuntimeError, match="meta"):
+        objective.evaluate(image)
+
+
+class Clock:
+    """A clock that evaluations move."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 0.0
+        monkeypatch.setattr(time, "perf_counter", lambda: self.now)
+
+    def evaluation(self, lasts: float, factor: float = 2.0) -> Evaluate:
+        """Terms and gradient of factor x^2 / 2, that take so long."""
+
+        def evaluate(image: Tensor) -> tuple[Terms, Tensor]:
+            self.now += lasts
+            return {"total": factor * image.square().sum() / 2}, factor * image
+
+        return evaluate
+
+
+IMAGES = [torch.full((1, 3, 2, 2), float(n)) for n in range(1, WARM + 5)]
+
+
+@pytest.mark.parametrize(
+    ("lasts", "factor", "replays"),
+    [(0.1, 2.0, True), (0.1, 2.01, True), (0.1, 2.1, False), (0.1, torch.nan, False),
+     (1.5, 2.0, False)],
+)  # fmt: skip
+def test_a_replay_is_taken_that_is_faster_and_the_same(
+    lasts: float, factor: float, replays: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock(monkeypatch)
+    recorded: list[Tensor] = []
+
+    def record(evaluate: Evaluate, image: Tensor) -> Evaluate:
+        recorded.append(image)
+        return clock.evaluation(lasts, factor)
+
+    evaluate = Replayed(clock.evaluation(1.0), CPU, record)
+    found = [evaluate(image)[1] for image in IMAGES]
+    assert [int(image[0, 0, 0, 0]) for image in recorded] == [WARM + 1]  # once, when it is warm
+    assert evaluate.replays is replays
+    for i, (image, gradient) in enumerate(zip(IMAGES, found, strict=True)):
+        late = replays and i > WARM
+        torch.testing.assert_close(gradient, (factor if late else 2.0) * image)
+
+
+def test_what_cannot_be_recorded_stays_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch)
+
+    def record(evaluate: Evaluate, image: Tensor) -> Evaluate:
+        raise RuntimeError("CUDA error: operation not permitted when stream is capturing")
+
+    evaluate = Replayed(clock.evaluation(1.0), CPU, record)
+    for image in IMAGES:
+        torch.testing.assert_close(evaluate(image)[1], 2 * image)
+    assert not evaluate.replays
+
+
+def test_replays_leave_earlier_results_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The graph writes to the same memory each time; L-BFGS keeps the gradient before."""
+
+    class Graph:
+        """Repeats an evaluation in its own memory, as CUDA's does."""
+
+        def replay(self) -> None:
+            self.gradient.copy_(2 * self.still)
+            self.total.copy_(self.still.square().sum())
+
+    graph = Graph()
+
+    class Recording:
+        def __init__(self, graph: Graph) -> None:
+            self.graph = graph
+
+        def __enter__(self) -> None: ...
+
+        def __exit__(self, *_: object) -> None: ...
+
+    def evaluate(image: Tensor) -> tuple[Terms, Tensor]:
+        graph.still = image
+        graph.total, graph.gradient = image.square().sum(), 2 * image
+        return {"total": graph.total}, graph.gradient
+
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", lambda: graph)
+    monkeypatch.setattr(torch.cuda, "graph", Recording)
+    made = replay.recorded(evaluate, IMAGES[0])
+    found = [made(image) for image in IMAGES]
+    for image, (terms, gradient) in zip(IMAGES, found, strict=True):
+        torch.testing.assert_close(gradient, 2 * image)
+        torch.testing.assert_close(terms["total"], image.square().sum())
+    torch.testing.assert_close(IMAGES[0], torch.ones(1, 3, 2, 2))
+
+
+def test_only_small_whole_pictures_of_many_steps_on_cuda_are_recorded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Card:
+        """Of a network whose tensors lie on a card."""
+
+        mean = torch.empty(0)
+
+    def pays(steps: int = 100, **changes: Any) -> bool:
+        objective = on_meta(style_losses=changes.pop("style_losses", ("gram",)))
+        objective.network = Card()  # type: ignore[assignment]
+        for name, value in changes.items():
+            setattr(objective, name, value)
+        return replay.pays(objective, steps)
+
+    assert not pays()
+    monkeypatch.setattr(Card, "mean", type("Mean", (), {"device": torch.device("cuda")}))
+    assert pays()
+    assert pays(replay.LEAST_STEPS)
+    assert not pays(replay.LEAST_STEPS - 1)
+    assert not pays(style_losses=("gram", "wasserstein"))
+    assert not pays(size=(4096, 4096))
+    assert not pays(tiles=[None, None])
+
+
+def test_a_painted_picture_is_the_same_with_replays(
+    photo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Through all of a run, with recordings that are the evaluation itself."""
+    changes: dict[str, Any] = {"size": 96, "coarsest": 48, "steps": (5, 5), "detail_steps": 4}
+    whole = impasto.stylize(photo, "great-wave", **changes)
+    made: list[tuple[Evaluate, Tensor]] = []
+
+    def record(evaluate: Evaluate, image: Tensor) -> Evaluate:
+        made.append((evaluate, image))
+        return evaluate
+
+    monkeypatch.setattr(replay, "pays", lambda objective, steps: steps > WARM)
+    monkeypatch.setattr(replay, "recorded", record)
+    found = impasto.stylize(photo, "great-wave", **changes)
+    assert len(made) == 3  # whole, at the second scale detail and whole
+    assert torch.equal(found.picture.pixels, whole.picture.pixels)
+    assert found.history == whole.history
+    made.clear()
+    impasto.stylize(photo, "great-wave", cuda_graphs=False, **changes)
+    assert not made
