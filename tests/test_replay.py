@@ -1,6 +1,7 @@
 """An evaluation as one call: when it is recorded, what it gives, and that it can be."""
 
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -149,6 +150,19 @@ def test_a_replay_is_taken_that_is_faster_and_the_same(
         torch.testing.assert_close(gradient, (factor if late else 2.0) * image)
 
 
+def test_a_replay_of_the_recorded_picture_alone_is_not_taken(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Such as a graph that holds nothing, because all was done on another stream."""
+    clock = Clock(monkeypatch)
+    quick = clock.evaluation(0.1)
+    evaluate = Replayed(clock.evaluation(1.0), CPU, lambda _, image: lambda _: quick(image))
+    images = [image + torch.arange(2.0) for image in IMAGES]  # no two columns are the same
+    for image in images:
+        torch.testing.assert_close(evaluate(image)[1], 2 * image)
+    assert not evaluate.replays
+
+
 def test_what_cannot_be_recorded_stays_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock(monkeypatch)
 
@@ -173,21 +187,15 @@ def test_replays_leave_earlier_results_alone(monkeypatch: pytest.MonkeyPatch) ->
 
     graph = Graph()
 
-    class Recording:
-        def __init__(self, graph: Graph) -> None:
-            self.graph = graph
-
-        def __enter__(self) -> None: ...
-
-        def __exit__(self, *_: object) -> None: ...
-
     def evaluate(image: Tensor) -> tuple[Terms, Tensor]:
         graph.still = image
         graph.total, graph.gradient = image.square().sum(), 2 * image
         return {"total": graph.total}, graph.gradient
 
     monkeypatch.setattr(torch.cuda, "CUDAGraph", lambda: graph)
-    monkeypatch.setattr(torch.cuda, "graph", Recording)
+    monkeypatch.setattr(torch.cuda, "graph", lambda graph, stream: nullcontext())
+    monkeypatch.setattr(torch.cuda, "device", lambda card: nullcontext())
+    monkeypatch.setattr(replay, "_stream", lambda card: None)
     made = replay.recorded(evaluate, IMAGES[0])
     found = [made(image) for image in IMAGES]
     for image, (terms, gradient) in zip(IMAGES, found, strict=True):

@@ -239,7 +239,8 @@ class Lbfgs:
         lengths = made.norm(dim=1)
         steep = gradient.norm(dim=1)
         moved = steep > SLOPE * steep.max()
-        usual = lengths.where(moved, math.nan).nanmedian().nan_to_num()  # nothing moves: 0
+        ordered = lengths.where(moved, math.inf).sort().values
+        usual = ordered.gather(0, (moved.sum(0, keepdim=True) - 1).clamp_min(0) // 2)  # the median
         return made.mul_((LONGEST * usual / lengths.clamp_min(1e-30)).clamp_max(1)[:, None])
 
     def _coefficients(self, along: Float[Tensor, "b m"]) -> tuple[Tensor, Float[Tensor, "b"]]:

@@ -7,7 +7,7 @@ them once and start them all together from then on, in the same memory each time
 
 import time
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 
 import torch
 from jaxtyping import Float
@@ -24,7 +24,7 @@ WARM = 2  # evaluations first: cuDNN times its algorithms, libraries take their 
 LEAST_STEPS = 12  # recording takes about as long as a few of them
 MOST_PIXELS = 2**22  # of larger pictures each operation takes longer than its start
 WAITING_LOSSES = {"wasserstein"}  # its eigenvalues are asked for by the processor
-AGREEMENT = 1e-2  # of the gradient: as far as kernels that add up in another order may differ
+AGREEMENT = 1e-2  # of terms and gradient: kernels that add up in another order may differ so far
 
 
 def pays(objective: Objective, steps: int) -> bool:
@@ -43,7 +43,7 @@ class Replayed:
     """An evaluation of pictures of one size, recorded when it is warm and replayed from then on.
 
     It stays as it is where recording fails, and where a replay is no faster or does not give the
-    same: both are tried once, with the picture of that step.
+    same: both are tried once, with another picture than the recorded one.
     """
 
     def __init__(
@@ -62,14 +62,15 @@ class Replayed:
 
     def _tried(self, image: Tensor) -> tuple[Terms, Tensor]:
         """The evaluation of this step, and the choice of those to come."""
-        found, usual = self._timed(partial(self.evaluate, image))
+        found, other = self.evaluate(image), image.flip(-1)
+        expected, usual = self._timed(partial(self.evaluate, other))
         try:
             replay = self.record(self.evaluate, image)
-            replay(image)  # the first takes the graph to the card
-            again, seconds = self._timed(partial(replay, image))
+            replay(other)  # the first takes the graph to the card
+            again, seconds = self._timed(partial(replay, other))
         except RuntimeError:  # memory ran out, or a library does what cannot be recorded
             return found
-        if seconds < usual and _agree(found[1], again[1]):
+        if seconds < usual and _agree(expected, again):
             self.evaluate, self.replays = replay, True
         return found
 
@@ -89,19 +90,28 @@ def recorded(evaluate: Evaluate, image: Float[Tensor, "1 3 h w"]) -> Evaluate:
 
     Raises RuntimeError where something in it cannot be recorded, or memory runs out.
     """
-    still, graph = image.detach().clone(), torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
+    card, still, graph = image.device, image.detach().clone(), torch.cuda.CUDAGraph()
+    with torch.cuda.device(card), torch.cuda.graph(graph, stream=_stream(card)):
         terms, gradient = evaluate(still)
 
     def replay(image: Tensor) -> tuple[Terms, Tensor]:
         still.copy_(image)
-        graph.replay()
+        with torch.cuda.device(card):
+            graph.replay()
         # copies: the next replay writes to the same memory
         return {name: value.clone() for name, value in terms.items()}, gradient.clone()
 
     return replay
 
 
-def _agree(one: Tensor, other: Tensor) -> bool:
-    """True where two gradients are the same but for rounding."""
-    return bool((one - other).norm() <= AGREEMENT * one.norm())
+@cache
+def _stream(card: torch.device) -> torch.cuda.Stream:
+    """What a card's recordings are made on: libraries keep some memory for each stream."""
+    return torch.cuda.Stream(card)
+
+
+def _agree(one: tuple[Terms, Tensor], other: tuple[Terms, Tensor]) -> bool:
+    """True where losses and gradients are the same but for rounding."""
+    (terms, gradient), (terms_again, again) = one, other
+    pairs = [(terms[name], terms_again[name]) for name in terms] + [(gradient, again)]
+    return all(bool((a - b).norm() <= AGREEMENT * a.norm()) for a, b in pairs)
