@@ -107,7 +107,7 @@ def recorded(evaluate: Evaluate, image: Float[Tensor, "1 3 h w"]) -> Evaluate:
 @cache
 def _stream(card: torch.device) -> torch.cuda.Stream:
     """What a card's recordings are made on: libraries keep some memory for each stream."""
-    return torch.cuda.Stream(card)
+    return torch.cuda.Stream(card)  # type: ignore[no-untyped-call]
 
 
 def _agree(one: tuple[Terms, Tensor], other: tuple[Terms, Tensor]) -> bool:
