@@ -9,7 +9,7 @@ import torch
 from test_paint import SMALL, painted
 
 import impasto
-from impasto import device, forecast, images, memory, paint, paintings, spectrum
+from impasto import device, forecast, images, memory, paint, paintings, replay, spectrum
 from impasto.errors import PictureError
 from impasto.painter import Painter
 from impasto.scene import Scene
@@ -171,6 +171,51 @@ def test_trials_wait_for_the_device(photo: Path, monkeypatch: pytest.MonkeyPatch
                             settings_for(size=64, coarsest=0)))  # fmt: skip
     painter._trial((64, 48))
     assert waited == [painter.device] * (1 + forecast.TIMES)
+
+
+def test_trials_are_timed_when_replays_have_begun(
+    photo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[str] = []
+    usual = replay.Replayed._tried
+
+    def tried(self: replay.Replayed, image: torch.Tensor) -> Any:
+        calls.append("tried")
+        return usual(self, image)
+
+    def trial(pixels: int, evaluate: Any) -> forecast.Trial:
+        calls.append("timed")
+        evaluate()  # the first one warms up
+        calls.append("warm")
+        return forecast.Trial(pixels, 1.0)
+
+    monkeypatch.setattr(replay, "pays", lambda objective, steps: True)
+    monkeypatch.setattr(replay, "recorded", lambda evaluate, image: evaluate)
+    monkeypatch.setattr(replay.Replayed, "_tried", tried)
+    monkeypatch.setattr(forecast, "trial", trial)
+    painter = Painter(Scene(images.read(photo), paintings.read("great-wave"),
+                            settings_for(size=64, coarsest=0)))  # fmt: skip
+    painter._trial((64, 48))
+    assert calls == ["timed", "tried", "warm"]
+
+
+def test_a_card_is_timed_at_sizes_that_keep_it_busy(
+    photo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    painter = Painter(Scene(images.read(photo), paintings.read("great-wave"),
+                            settings_for(size=2048, coarsest=0)))  # fmt: skip
+    seen: list[int] = []
+
+    def trial(size: tuple[int, int]) -> forecast.Trial:
+        seen.append(max(size))
+        return forecast.Trial(size[0] * size[1], 1.0)
+
+    monkeypatch.setattr(painter, "_trial", trial)
+    painter.estimate()
+    monkeypatch.setattr(painter, "device", torch.device("cuda"))
+    monkeypatch.setattr(memory, "available", lambda _: 2**40)
+    painter.estimate()
+    assert seen == [*forecast.SIDES, *forecast.CARD_SIDES]
 
 
 def test_the_estimate_is_made_of_two_trials(photo: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 SIDES = (128, 256)  # px: longest sides of the evaluations that are timed
+CARD_SIDES = (512, 1024)  # on a card, to which smaller ones are all the same
 TIMES = 3  # how often each is timed, after one to warm up
 START_COST = 1.2  # of a scale's targets, its first picture and its memory, in steps
 UPDATE_COST = 1.05  # of a step, in evaluations of loss and gradient

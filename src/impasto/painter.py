@@ -254,7 +254,8 @@ class Painter:
         """Seconds and bytes that the rest of the run will take, from measured evaluations."""
         machine.keep_large_buffers(up_to=machine.SOME_BYTES)
         longest = max(self.sizes[-1])
-        sizes = [fitted(self.content.size, min(s, longest), self.settings) for s in forecast.SIDES]
+        sides = forecast.SIDES if self.device.type == "cpu" else forecast.CARD_SIDES
+        sizes = [fitted(self.content.size, min(s, longest), self.settings) for s in sides]
         sizes = [size for size in sizes if min(size) >= self.smallest] or [self.sizes[-1]]
         trials = [self._trial(size) for size in dict.fromkeys(sizes)]
         work = [self._left(scale) for scale in range(self.scale, len(self.sizes))]
@@ -271,15 +272,18 @@ class Painter:
         return forecast.Work(steps, not taken, [piece.outer.area for piece in pieces])
 
     def _trial(self, size: tuple[int, int]) -> forecast.Trial:
-        """One evaluation of the photo at a size, timed."""
-        objective = self._objective(size, None)
+        """One evaluation of the photo at a size, timed as steps in the middle of a run are."""
+        evaluate = self._evaluation(self._objective(size, None), None, replay.LEAST_STEPS)
         image = self.scene.content_at(size).to(self.device)
 
-        def evaluate() -> None:
-            objective.evaluate(image)
+        def evaluated() -> None:
+            evaluate(image)
             machine.wait_for(self.device)
 
-        return forecast.trial(size[0] * size[1], evaluate)
+        if isinstance(evaluate, Replayed):
+            for _ in range(replay.WARM):
+                evaluated()
+        return forecast.trial(size[0] * size[1], evaluated)
 
     @property
     def work(self) -> float:
