@@ -14,11 +14,12 @@ from torch.utils._pytree import tree_leaves
 import impasto
 from impasto import losses, measuring, replay, vgg
 from impasto.objective import Objective, Target, Weights
+from impasto.optimise import Evaluate, Terms
 from impasto.pixelwise import Held
-from impasto.replay import WARM, Evaluate, Replayed, Terms
+from impasto.replay import WARM, Replayed
 from impasto.settings import settings_for
 
-CPU, META = torch.device("cpu"), torch.device("meta")
+META = torch.device("meta")
 
 
 class OfOneDevice(TorchDispatchMode):
@@ -141,7 +142,8 @@ def test_a_replay_is_taken_that_is_faster_and_the_same(
         recorded.append(image)
         return clock.evaluation(lasts, factor)
 
-    evaluate = Replayed(clock.evaluation(1.0), CPU, record)
+    monkeypatch.setattr(replay, "recorded", record)
+    evaluate = Replayed(clock.evaluation(1.0))
     found = [evaluate(image)[1] for image in IMAGES]
     assert [int(image[0, 0, 0, 0]) for image in recorded] == [WARM + 1]  # once, when it is warm
     assert evaluate.replays is replays
@@ -156,7 +158,8 @@ def test_a_replay_of_the_recorded_picture_alone_is_not_taken(
     """Such as a graph that holds nothing, because all was done on another stream."""
     clock = Clock(monkeypatch)
     quick = clock.evaluation(0.1)
-    evaluate = Replayed(clock.evaluation(1.0), CPU, lambda _, image: lambda _: quick(image))
+    monkeypatch.setattr(replay, "recorded", lambda _, image: lambda _: quick(image))
+    evaluate = Replayed(clock.evaluation(1.0))
     images = [image + torch.arange(2.0) for image in IMAGES]  # no two columns are the same
     for image in images:
         torch.testing.assert_close(evaluate(image)[1], 2 * image)
@@ -169,10 +172,42 @@ def test_what_cannot_be_recorded_stays_as_it_is(monkeypatch: pytest.MonkeyPatch)
     def record(evaluate: Evaluate, image: Tensor) -> Evaluate:
         raise RuntimeError("CUDA error: operation not permitted when stream is capturing")
 
-    evaluate = Replayed(clock.evaluation(1.0), CPU, record)
+    monkeypatch.setattr(replay, "recorded", record)
+    evaluate = Replayed(clock.evaluation(1.0))
     for image in IMAGES:
         torch.testing.assert_close(evaluate(image)[1], 2 * image)
     assert not evaluate.replays
+
+
+def test_a_recording_without_room_leaves_the_picture_whole(
+    photo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Evaluations fit, and go on as they did: no tiles, no note."""
+    forward, full, tried = vgg.VGG.__call__, [False], []
+
+    def limited(self: vgg.VGG, image: Tensor, layers: Any) -> Any:
+        if full[0] and max(image.shape) == 352:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return forward(self, image, layers)
+
+    def record(evaluate: Evaluate, image: Tensor) -> Evaluate:
+        tried.append(image)
+        full[0] = True
+        try:
+            evaluate(image)
+        finally:
+            full[0] = False
+        return evaluate
+
+    changes: dict[str, Any] = {"size": 352, "coarsest": 0, "steps": WARM + 2}
+    whole = impasto.stylize(photo, "great-wave", **changes)
+    monkeypatch.setattr(vgg.VGG, "__call__", limited)
+    monkeypatch.setattr(replay, "pays", lambda objective, steps: True)
+    monkeypatch.setattr(replay, "recorded", record)
+    for step in impasto.steps(photo, "great-wave", **changes):
+        assert step.note is None
+    assert len(tried) == 1
+    assert torch.equal(step.picture().pixels, whole.picture.pixels)
 
 
 def test_replays_leave_earlier_results_alone(monkeypatch: pytest.MonkeyPatch) -> None:

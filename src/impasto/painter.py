@@ -1,39 +1,37 @@
 """One run of the recipe, step by step.
 
 `Painter.paint` paints one scale after the other, coarse to fine, and yields a `Step` after each;
-`scales.carry_up` takes what was painted to the next scale, with the photo's own detail.
+`Start.carried` takes what was painted to the next scale, with the photo's own detail.
 """
 
 import os
 import time
 from collections.abc import Iterator
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from impasto import checkpoint, forecast, images, lbfgs, memory, replay, tiles, vgg
+from impasto import checkpoint, forecast, lbfgs, memory, replay, tiles, vgg
 from impasto import device as machine
 from impasto.errors import PictureError
 from impasto.images import Picture
 from impasto.objective import Objective
-from impasto.onepass import OnePass
 from impasto.optimise import Evaluate, Minimiser
 from impasto.pixelwise import Held
 from impasto.replay import Replayed
-from impasto.scales import carry_up, enlarged, fitted, scale_sizes
+from impasto.scales import fitted, scale_sizes
 from impasto.scene import Scene
 from impasto.schedule import schedule_of, shallow_layers
 from impasto.settings import Settings, changed
+from impasto.start import Start
 from impasto.step import Record, Step
 from impasto.strips import Padding
 from impasto.tangent import Tangent
 from impasto.targets import mask_bytes, objective_of
 from impasto.values import bytes_of
-
-NOISE_MEAN, NOISE_DEVIATION = 0.5, 0.2  # of the white noise start, in [0, 1]; clamped to it
 
 LEAST_REACH = 0.1  # of the first step's length: less is lost in the rounding of bfloat16
 
@@ -64,10 +62,10 @@ class Painter:
         self.smallest = vgg.smallest_side(self.layers, self.padding)
         self.sizes = scale_sizes(self.content.size, settings, self.smallest)
         self.schedule = schedule_of(self.sizes, settings, scene.reach)
-        self.start = self._start_picture()
         machine.use_threads(settings.threads)
         self.device = machine.choose_device(settings.device)
         self.held = None if held is None else held.to(self.device)
+        self.start = Start(scene, self.device, self.held)
         self.dtype = machine.choose_dtype(settings.precision, self.device)
         machine.tune(self.device, settings.precision)
         self.network = vgg.load(
@@ -103,9 +101,12 @@ class Painter:
             assert self.minimiser is not None
             objective = self._objective(self.sizes[scale], plan.tile)
             count, details = self.schedule.counts[scale], self.schedule.details[scale]
-            whole = self._evaluation(objective, self.tangent, count - max(self.taken, details))
+            canvas = self._canvas(self.sizes[scale])
+            quick = self._quickest(objective, self.tangent, count - max(self.taken, details))
+            whole = partial(self._evaluate, objective, quick, *canvas)
             shallow = objective.limited(shallow_layers(self.settings))
-            detail = self._evaluation(shallow, None, details - self.taken)
+            quick = self._quickest(shallow, None, details - self.taken)
+            detail = partial(self._evaluate, shallow, quick, *canvas)
             while self.taken < count:
                 if self.taken < details:
                     value = self.minimiser.step(detail)["total"]
@@ -120,7 +121,7 @@ class Painter:
                 self.seconds += time.perf_counter() - began
                 if self.taken == count:
                     # a large picture needs the room to be written
-                    del objective, shallow, whole, detail
+                    del objective, shallow, quick, whole, detail
                 yield step
                 began = time.perf_counter()
 
@@ -180,12 +181,12 @@ class Painter:
         if not full_size:
             return self.scene.picture_of(pixels, full_size=False)
         if (pixels.shape[-1], pixels.shape[-2]) != target:
-            pixels = self._carried(pixels, target)
+            pixels = self.start.carried(pixels, target)
         return self.scene.picture_of(pixels)
 
     def recipe(self) -> dict[str, Any]:
         """How this picture is made, as JSON holds it."""
-        return self.scene.recipe(self.start) | {
+        return self.scene.recipe(self.start.picture) | {
             "backbone": self.settings.backbone,
             "features": str(self.dtype).removeprefix("torch."),
             "device": str(self.device),
@@ -273,7 +274,7 @@ class Painter:
 
     def _trial(self, size: tuple[int, int]) -> forecast.Trial:
         """One evaluation of the photo at a size, timed as steps in the middle of a run are."""
-        evaluate = self._evaluation(self._objective(size, None), None, replay.LEAST_STEPS)
+        evaluate = self._quickest(self._objective(size, None), None, replay.LEAST_STEPS)
         image = self.scene.content_at(size).to(self.device)
 
         def evaluated() -> None:
@@ -307,18 +308,10 @@ class Painter:
             return None, None
         return painted.to(self.device), self.scene.content_at(size).to(self.device)
 
-    def _evaluation(self, objective: Objective, tangent: Tangent | None, steps: int) -> Evaluate:
-        """Loss terms and gradient of pictures of one scale, in the quickest way for these steps."""
-        height, width = objective.size
-        evaluate = partial(self._evaluate, objective, tangent, *self._canvas((width, height)))
-        if self.settings.cuda_graphs and replay.pays(objective, steps):
-            return Replayed(evaluate, self.device)
-        return evaluate
-
     def _evaluate(
         self,
         objective: Objective,
-        tangent: Tangent | None,
+        evaluate: Evaluate,
         painted: Tensor | None,
         photo: Tensor | None,
         image: Tensor,
@@ -328,18 +321,18 @@ class Painter:
         Inside the loop, so that what is painted knows what it borders on.
         """
         if painted is None or photo is None:
-            return self._evaluate_all(objective, tangent, image)
+            return self._evaluate_all(objective, evaluate, image)
         seen = torch.lerp(photo, image, painted)
-        terms, gradient = self._evaluate_all(objective, tangent, seen)
+        terms, gradient = self._evaluate_all(objective, evaluate, seen)
         return terms, gradient * painted
 
     def _evaluate_all(
-        self, objective: Objective, tangent: Tangent | None, image: Tensor
+        self, objective: Objective, evaluate: Evaluate, image: Tensor
     ) -> tuple[dict[str, Tensor], Tensor]:
         """Loss terms and gradient; in smaller tiles from now on if memory runs out."""
         while True:
             try:
-                return objective.evaluate(image, tangent)
+                return evaluate(image)
             except (RuntimeError, MemoryError) as error:
                 side = max(image.shape) if objective.tile is None else objective.tile
                 if not memory.ran_out(error) or side // 2 < memory.SMALLEST_TILE:
@@ -348,42 +341,15 @@ class Painter:
             objective.use_tiles(self.tile)
             self.note = f"memory ran out: going on in tiles of {self.tile} px, with the same result"
 
+    def _quickest(self, objective: Objective, tangent: Tangent | None, steps: int) -> Evaluate:
+        """The objective's evaluation, replayed if that is quicker for so many steps."""
+        evaluate = partial(objective.evaluate, tangent=tangent)
+        if self.settings.cuda_graphs and replay.pays(objective, steps):
+            return Replayed(evaluate)
+        return evaluate
+
     def _objective(self, size: tuple[int, int], tile: int | None) -> Objective:
         return objective_of(self.scene, self.network, size, tile, self.smallest, self.held)
-
-    def _start_picture(self) -> Picture | None:
-        """The picture the run starts from, if it is neither the photo nor white noise."""
-        match self.settings.start:
-            case "content" | "recolored" | "instant" | "noise":
-                return None
-            case "style":
-                return self.scene.parts[0].strokes[0].picture
-            case file:
-                return images.read(file)
-
-    def _started_from(self, size: tuple[int, int]) -> Tensor:
-        """The start picture at a size."""
-        if self.settings.start == "recolored":
-            return self.scene.recolored_at(size).to(self.device)
-        if self.settings.start == "instant":
-            return self._instant.painted(self.scene, size).clamp(0, 1)
-        if self.start is None:
-            return self.scene.content_at(size).to(self.device)
-        return self.start.resized(*size).pixels.to(self.device)
-
-    @cached_property
-    def _instant(self) -> OnePass:
-        """What paints the start picture in one pass."""
-        return OnePass(self.scene)
-
-    def _start_at(self, size: tuple[int, int]) -> Tensor:
-        if self.held is not None:
-            return torch.lerp(self._started_from(size), self.held.image, self.held.mask)
-        if self.settings.start != "noise":
-            return self._started_from(size)
-        generator = torch.Generator().manual_seed(self.settings.seed)
-        noise = torch.randn(1, 3, size[1], size[0], generator=generator)
-        return (NOISE_MEAN + NOISE_DEVIATION * noise).clamp(0, 1).to(self.device)
 
     def _pixels(self) -> Tensor:
         assert self.minimiser is not None
@@ -392,15 +358,8 @@ class Painter:
     def _begin(self, size: tuple[int, int]) -> Tensor:
         """What a scale starts from: the start picture, or what the last scale left."""
         if self.minimiser is None:
-            return self._start_at(size)
-        return self._carried(self._pixels(), size)
-
-    def _carried(self, pixels: Tensor, size: tuple[int, int]) -> Tensor:
-        seamless = self.settings.seamless
-        if self.settings.start == "noise":  # it has no detail worth carrying
-            return enlarged(pixels, size[1], size[0], seamless)
-        here = pixels.shape[-1], pixels.shape[-2]
-        return carry_up(pixels, self._started_from(here), self._started_from(size), seamless)
+            return self.start.at(size)
+        return self.start.carried(self._pixels(), size)
 
 
 def _painted_by(settings: dict[str, Any]) -> dict[str, Any]:

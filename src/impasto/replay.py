@@ -6,8 +6,7 @@ them once and start them all together from then on, in the same memory each time
 """
 
 import time
-from collections.abc import Callable
-from functools import cache, partial
+from functools import cache
 
 import torch
 from jaxtyping import Float
@@ -15,10 +14,7 @@ from torch import Tensor
 
 from impasto import device as machine
 from impasto.objective import Objective
-
-Terms = dict[str, Float[Tensor, ""]]
-Evaluate = Callable[[Tensor], tuple[Terms, Tensor]]
-"""A picture to its loss terms and the gradient of their sum."""
+from impasto.optimise import Evaluate, Terms
 
 WARM = 2  # evaluations first: cuDNN times its algorithms, libraries take their memory
 LEAST_STEPS = 12  # recording takes about as long as a few of them
@@ -46,14 +42,8 @@ class Replayed:
     same: both are tried once, with another picture than the recorded one.
     """
 
-    def __init__(
-        self,
-        evaluate: Evaluate,
-        device: torch.device,
-        record: Callable[[Evaluate, Tensor], Evaluate] | None = None,
-    ) -> None:
-        self.evaluate, self.device, self.record = evaluate, device, record or recorded
-        self.calls, self.replays = 0, False
+    def __init__(self, evaluate: Evaluate) -> None:
+        self.evaluate, self.calls, self.replays = evaluate, 0, False
 
     def __call__(self, image: Float[Tensor, "1 3 h w"]) -> tuple[Terms, Tensor]:
         """The loss terms of a picture and their gradient."""
@@ -63,26 +53,16 @@ class Replayed:
     def _tried(self, image: Tensor) -> tuple[Terms, Tensor]:
         """The evaluation of this step, and the choice of those to come."""
         found, other = self.evaluate(image), image.flip(-1)
-        expected, usual = self._timed(partial(self.evaluate, other))
+        expected, usual = _timed(self.evaluate, other)
         try:
-            replay = self.record(self.evaluate, image)
+            replay = recorded(self.evaluate, image)
             replay(other)  # the first takes the graph to the card
-            again, seconds = self._timed(partial(replay, other))
+            again, seconds = _timed(replay, other)
         except RuntimeError:  # memory ran out, or a library does what cannot be recorded
             return found
         if seconds < usual and _agree(expected, again):
             self.evaluate, self.replays = replay, True
         return found
-
-    def _timed(
-        self, call: Callable[[], tuple[Terms, Tensor]]
-    ) -> tuple[tuple[Terms, Tensor], float]:
-        """What a call gives, and the seconds until the device is done with it."""
-        machine.wait_for(self.device)
-        began = time.perf_counter()
-        found = call()
-        machine.wait_for(self.device)
-        return found, time.perf_counter() - began
 
 
 def recorded(evaluate: Evaluate, image: Float[Tensor, "1 3 h w"]) -> Evaluate:
@@ -108,6 +88,15 @@ def recorded(evaluate: Evaluate, image: Float[Tensor, "1 3 h w"]) -> Evaluate:
 def _stream(card: torch.device) -> torch.cuda.Stream:
     """What a card's recordings are made on: libraries keep some memory for each stream."""
     return torch.cuda.Stream(card)  # type: ignore[no-untyped-call]
+
+
+def _timed(evaluate: Evaluate, image: Tensor) -> tuple[tuple[Terms, Tensor], float]:
+    """An evaluation, and the seconds until the device is done with it."""
+    machine.wait_for(image.device)
+    began = time.perf_counter()
+    found = evaluate(image)
+    machine.wait_for(image.device)
+    return found, time.perf_counter() - began
 
 
 def _agree(one: tuple[Terms, Tensor], other: tuple[Terms, Tensor]) -> bool:
