@@ -23,12 +23,12 @@ HALF = torch.bfloat16
 
 
 def test_bytes_by_hand() -> None:
-    # 1000 x 500 px: 14 pictures of 12 bytes a pixel and 20 pairs of half as large ones; twice 8
-    # values of relu4_2 in 2 bytes, the photo's and a tangent's; 620 bytes for the evaluation
+    # 1000 x 500 px: 14 pictures of 12 bytes a pixel and 20 pairs of half as large ones; 8
+    # values of the photo's relu4_2 in 2 bytes; 620 bytes for the evaluation
     found = memory.footprint((1000, 500), HALF, "lbfgs", 20, 9 * GIB, 80)
-    assert found.bytes == 570_000_000 + 500_000 * (14 * 12 + 40 * 6 + 2 * 16 + 620)
+    assert found.bytes == 570_000_000 + 500_000 * (14 * 12 + 40 * 6 + 16 + 620)
     wide = memory.footprint((1000, 500), torch.float32, "lbfgs", 20, 9 * GIB, 80)
-    assert wide.bytes == 710_000_000 + 500_000 * (54 * 12 + 2 * 32 + 1250)
+    assert wide.bytes == 710_000_000 + 500_000 * (54 * 12 + 32 + 1250)
     assert (found.tile, found.optimizer, found.history) == (None, "lbfgs", 20)
 
 

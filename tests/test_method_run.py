@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 import impasto
-from impasto import images, layers, lbfgs, moments, recolour, scales, spectrum, tangent, vgg
+from impasto import images, layers, lbfgs, moments, recolour, scales, spectrum, vgg
 from impasto.measuring import style_moments
 from impasto.objective import Objective, Target, Weights
 from impasto.optimise import Minimiser
@@ -326,25 +326,6 @@ def test_spectrum() -> None:
     slope = found.gradients(g)  # by the definition of W^T
     assert float((z * slope).sum()) == pytest.approx(float((w(z[0].numpy()) * g[0].numpy()).sum()))
     assert [found.due, spectrum.LEAST] == [12, 0.2]
-
-
-def test_tangent() -> None:
-    """
-    L_deep(F) = L_deep(F_0) + <D, F - F_0>,   D = dL_deep/dF at F_0
-    n <- min(2 n, 16)   if |D_new - D_old| <= 0.2 |dL/dF|,   else 1
-    """
-    assert (settings_for().tangent_steps, settings_for("paper").tangent_steps) == (15, 0)
-    generator = torch.Generator().manual_seed(0)
-    at, there, slope, other = torch.randn(4, 1, 5, 3, 2, generator=generator, dtype=torch.float64)
-    found, apart = tangent.Tangent(settings_for().tangent_steps), []
-    found.touch(at[None], torch.tensor(7.0), slope[None], slope[None])
-    torch.testing.assert_close(found.at(there[None]), 7 + (slope * (there - at)).sum())
-    whole = 4.9 * other / other.norm()
-    for change in (1.0, *[0.97] * 5, 1.0, 0.97):  # against a fifth of 4.9
-        slope = slope + change * other / other.norm()
-        found.touch(at[None], torch.tensor(7.0), slope[None], whole[None])
-        apart.append(found.left + 1)
-    assert apart == [1, 2, 4, 8, 16, 16, 1, 2]
 
 
 def test_scales() -> None:

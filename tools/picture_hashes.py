@@ -34,7 +34,7 @@ PAIRS = {
     "china": (EXAMPLES / "china.jpg", "village-street-in-auvers"),
 }
 FIXED: dict[str, Any] = {
-    "size": 256, "seed": 0, "threads": 1, "memory_limit": "16G", "tangent_steps": 0,
+    "size": 256, "seed": 0, "threads": 1, "memory_limit": "16G",
 }  # fmt: skip
 SHORT: dict[str, Any] = FIXED | {"steps": (6, 4), "detail_steps": (3,)}
 PRESETS: dict[str, dict[str, Any]] = {

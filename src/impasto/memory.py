@@ -164,7 +164,7 @@ def _fitted(
         found = state + _outer(size, tile, margin) * EVALUATION_BYTES[dtype]
         return (found, tile) if found <= planned else None
     each = EVALUATION_BYTES[dtype]
-    at_once = state + whole * (each + _map_bytes(dtype))  # the gradient that `tangent` keeps
+    at_once = state + whole * each
     if at_once <= planned:
         return at_once, None
     room = max(planned - state, 0) / each

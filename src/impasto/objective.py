@@ -26,7 +26,6 @@ from impasto.moments import Moments
 from impasto.pixelwise import Held
 from impasto.samples import Samples, Vectors
 from impasto.strips import rows_of
-from impasto.tangent import Tangent
 from impasto.tiles import Tile
 from impasto.vgg import VGG, Features
 
@@ -69,10 +68,6 @@ class _Slopes:
     """By layer, for each target: n, dL/dm and dL/dS."""
     samples: dict[str, Tensor] = field(default_factory=dict)
     """By layer: dL/dF of the sampled vectors."""
-    losses: dict[str, Tensor] = field(default_factory=dict)
-    """By layer: the style loss."""
-    tangent: Tangent | None = None
-    """Of the deep layers, if there is one to go by or to take in."""
     sizes: list[Tensor] = field(default_factory=list)
     """The root mean square of each layer's dL/dF, where the gradient has to be scaled."""
     scale: float | Tensor = 1.0
@@ -129,20 +124,6 @@ class Objective:
         self.samples = Samples(self.size, self.structure_layers, self.visible)
         self.structure = self._samples_of(content) if self.structure_layers else {}
 
-    @property
-    def boundary(self) -> str | None:
-        """The deepest content layer."""
-        return max(self.content_layers, key=self.network.layers.index, default=None)
-
-    @property
-    def deep(self) -> tuple[str, ...]:
-        """Style layers that reach the pixels through the boundary, if all beyond it are such."""
-        if self.boundary is None:
-            return ()
-        order = self.network.layers.index
-        beyond = [name for name in self.layers if order(name) > order(self.boundary)]
-        return () if set(beyond) & set(self.structure_layers) else tuple(beyond)
-
     def use_tiles(self, tile: int | None) -> None:
         """Compute in tiles of that side from now on, px; None for the whole picture at once."""
         self.tile = tile
@@ -151,58 +132,29 @@ class Objective:
 
     def limited(self, style_layers: Iterable[str]) -> "Objective":
         """The same targets at some of the style layers alone: no content, no self-similarity."""
-        made = self._with(style_layers)
+        made, chosen = copy.copy(self), set(style_layers)
+        made.style_layers = {n: w for n, w in self.style_layers.items() if n in chosen}
         made.content_layers, made.factors, made.structure_layers = {}, {}, {}
         made.layers, made.samples = tuple(made.style_layers), Samples(self.size, (), {})
         made.use_tiles(self.tile)
         return made
 
-    def evaluate(
-        self, image: Float[Tensor, "1 3 h w"], tangent: Tangent | None = None
-    ) -> tuple[Terms, Float[Tensor, "1 3 h w"]]:
-        """The weighted loss terms of a picture and the gradient of their sum.
-
-        With a tangent, those of the `deep` layers may be linear from an evaluation before; it takes
-        in what is evaluated. Tiles leave it alone: the moments of all are known only when the first
-        tile is gone.
-        """
+    def evaluate(self, image: Float[Tensor, "1 3 h w"]) -> tuple[Terms, Float[Tensor, "1 3 h w"]]:
+        """The weighted loss terms of a picture and the gradient of their sum."""
         gradient = torch.zeros_like(image)
-        if not self.deep or len(self.tiles) > 1 or self.scaled:
-            tangent = None
-        if tangent is not None and tangent.left:
-            shallow = self._with(set(self.layers).difference(self.deep))
-            terms = shallow._evaluate(image.detach(), gradient, tangent)
-            if tangent.believed(terms["total"]):
-                return terms, gradient
-            tangent.left = 0
-            gradient.zero_()
-        terms = self._evaluate(image.detach(), gradient, tangent)
-        if tangent is not None:
-            tangent.loss = float(terms["total"])
-        return terms, gradient
+        return self._evaluate(image.detach(), gradient), gradient
 
     def terms(self, image: Float[Tensor, "1 3 h w"]) -> Terms:
         """The weighted loss terms of a picture alone, at a third of the cost."""
         return self._evaluate(image.detach(), None)
 
-    def _with(self, layers: Iterable[str]) -> "Objective":
-        """The same targets at some of the style layers."""
-        made, chosen = copy.copy(self), set(layers)
-        made.style_layers = {n: w for n, w in self.style_layers.items() if n in chosen}
-        made.layers = tuple(n for n in self.layers if n in chosen)
-        return made
-
-    def _evaluate(
-        self, image: Tensor, gradient: Tensor | None, tangent: Tangent | None = None
-    ) -> Terms:
+    def _evaluate(self, image: Tensor, gradient: Tensor | None) -> Terms:
         """The terms; their gradient is added to `gradient`, if there is one."""
         graph = gradient is not None
         single = self._forward(image, self.tiles[0], graph) if len(self.tiles) == 1 else None
-        slopes = _Slopes(tangent=tangent)
+        slopes = _Slopes()
         painted, samples = self._measured(image, single)
         terms = {"content": image.new_zeros(()), "style": self._style(painted, image, slopes)}
-        if tangent is not None and tangent.left and single is not None:
-            terms["style"] = terms["style"] + tangent.at(single[1][str(self.boundary)].detach())
         if self.structure_layers:
             terms["structure"] = self._structure(samples, slopes)
         for tile in self.tiles if graph or self.content_layers else ():
@@ -273,7 +225,6 @@ class Objective:
                     loss = losses.style(name, found, target.moments[layer], self.scale)
                     own = own + (weighted * loss).sum()
             value = value + own
-            slopes.losses[layer] = own.detach()
         if value.requires_grad:
             torch.autograd.backward(value)
         slopes.style = {
@@ -367,12 +318,7 @@ class Objective:
 
         In place, or block by block of rows: a second map of that size would be the peak of memory.
         """
-        maps, arrived = features.pop(layer).detach(), None
-        tangent = slopes.tangent if layer == self.boundary else None
-        if tangent is not None and tangent.left:
-            gradient += tangent.slope
-        elif tangent is not None:
-            arrived = gradient.clone()
+        maps = features.pop(layer).detach()
         inner, own = (tile.inner_features(layer, whole) for whole in (maps, gradient))
         guides = [self._cropped(target.guides, tile, layer) for target in self.targets]
         content_guide = self._cropped(self.content_guides, tile, layer)
@@ -390,9 +336,6 @@ class Objective:
             mine, rows, columns = self.samples.inside(tile, layer, own.device)
             sampled = slopes.scale * slopes.samples[layer][mine]
             own[0, :, rows, columns] += sampled.to(own.dtype).T
-        if tangent is not None and arrived is not None:
-            deep = torch.stack([slopes.losses[name] for name in self.deep]).sum()
-            tangent.touch(maps, deep, arrived, gradient)
         return gradient
 
     def _target(self, tile: Tile, layer: str) -> Tensor | None:

@@ -29,7 +29,6 @@ from impasto.settings import Settings, changed
 from impasto.start import Start
 from impasto.step import Record, Step
 from impasto.strips import Padding
-from impasto.tangent import Tangent
 from impasto.targets import mask_bytes, objective_of
 from impasto.values import bytes_of
 
@@ -79,7 +78,6 @@ class Painter:
         self.seconds = 0.0
         self.scale, self.taken = 0, 0  # the scale being painted, and its steps so far
         self.minimiser: Minimiser | None = None
-        self.tangent = self._tangent()
         self.learnt: dict[str, Tensor] = {}  # of the objective: `detail` or `whole`, see Spectrum
         self.optimizers: list[str] = []  # what moved the pixels at each scale so far
         self.note: str | None = None
@@ -102,10 +100,10 @@ class Painter:
             objective = self._objective(self.sizes[scale], plan.tile)
             count, details = self.schedule.counts[scale], self.schedule.details[scale]
             canvas = self._canvas(self.sizes[scale])
-            quick = self._quickest(objective, self.tangent, count - max(self.taken, details))
+            quick = self._quickest(objective, count - max(self.taken, details))
             whole = partial(self._evaluate, objective, quick, *canvas)
             shallow = objective.limited(shallow_layers(self.settings))
-            quick = self._quickest(shallow, None, details - self.taken)
+            quick = self._quickest(shallow, details - self.taken)
             detail = partial(self._evaluate, shallow, quick, *canvas)
             while self.taken < count:
                 if self.taken < details:
@@ -131,7 +129,7 @@ class Painter:
         pixels = self._begin(self.sizes[scale])
         self._keep_learnt(self.taken <= self.schedule.details[self.scale])
         self.scale, self.taken = scale, 0
-        self.minimiser, self.tangent = self._minimiser(pixels, settings), self._tangent()
+        self.minimiser = self._minimiser(pixels, settings)
         name = f"lbfgs {plan.history}" if plan.optimizer == "lbfgs" else plan.optimizer
         self.optimizers.append(name)
         if settings is not self.settings:
@@ -160,12 +158,6 @@ class Painter:
         # pairs are as small as gradients: float16 does not reach that far
         kept = torch.bfloat16 if self.dtype == torch.float16 else self.dtype
         return Minimiser(image, settings, first, known, self.network.buffers, kept)
-
-    def _tangent(self) -> Tangent | None:
-        """What steps go by between evaluations of the deep layers, one for each scale. Not where
-        they are replayed: a card cannot decide."""
-        most = self.settings.tangent_steps
-        return Tangent(most) if most and self.device.type != "cuda" else None
 
     def _moved_by(self, optimizer: str, history: int) -> Settings:
         """The settings with that optimiser, and its own learning rate if it is not theirs."""
@@ -198,11 +190,9 @@ class Painter:
         assert self.minimiser is not None
         tensors, numbers = self.minimiser.state()
         tensors |= {f"learnt.{name}": value for name, value in self.learnt.items()}
-        deep, tangent = ({}, {}) if self.tangent is None else self.tangent.state()
-        return tensors | deep, {
+        return tensors, {
             "recipe": self.recipe(),
             "minimiser": numbers,
-            "tangent": tangent,
             "scale": self.scale,
             "taken": self.taken,
             "optimizer": [self.minimiser.settings.optimizer, self.minimiser.settings.history],
@@ -233,8 +223,6 @@ class Painter:
         pixels = tensors["pixels"].to(self.device)
         self.minimiser = self._minimiser(pixels, self._moved_by(*facts["optimizer"]))
         self.minimiser.load(tensors, facts["minimiser"])
-        if self.tangent is not None:
-            self.tangent.load(tensors, facts["tangent"], pixels)
 
     def footprint(self, size: tuple[int, int]) -> memory.Footprint:
         """How a scale is painted in the memory there is. PictureError if that is not enough."""
@@ -274,7 +262,7 @@ class Painter:
 
     def _trial(self, size: tuple[int, int]) -> forecast.Trial:
         """One evaluation of the photo at a size, timed as steps in the middle of a run are."""
-        evaluate = self._quickest(self._objective(size, None), None, replay.LEAST_STEPS)
+        evaluate = self._quickest(self._objective(size, None), replay.LEAST_STEPS)
         image = self.scene.content_at(size).to(self.device)
 
         def evaluated() -> None:
@@ -341,12 +329,11 @@ class Painter:
             objective.use_tiles(self.tile)
             self.note = f"memory ran out: going on in tiles of {self.tile} px, with the same result"
 
-    def _quickest(self, objective: Objective, tangent: Tangent | None, steps: int) -> Evaluate:
+    def _quickest(self, objective: Objective, steps: int) -> Evaluate:
         """The objective's evaluation, replayed if that is quicker for so many steps."""
-        evaluate = partial(objective.evaluate, tangent=tangent)
         if self.settings.cuda_graphs and replay.pays(objective, steps):
-            return Replayed(evaluate)
-        return evaluate
+            return Replayed(objective.evaluate)
+        return objective.evaluate
 
     def _objective(self, size: tuple[int, int], tile: int | None) -> Objective:
         return objective_of(self.scene, self.network, size, tile, self.smallest, self.held)

@@ -191,13 +191,6 @@ class Settings:
         "alone: they bring back the fine strokes that enlarging lost, at a third of the cost.",
         at_least=0, group="Optimisation",
     )  # fmt: skip
-    tangent_steps: int = setting(
-        15,
-        "At most so many steps in a row take the style loss of layers beyond the content's for "
-        "linear, as long as its gradient hardly changes: where the content weighs much, steps are "
-        "a seventh faster. 0 evaluates every layer at every step, as CUDA does.",
-        at_least=0, at_most=100, group="Optimisation",
-    )  # fmt: skip
     coarsest: int = setting(
         128,
         "Long side of the first scale, px; 0 paints at one scale.",
@@ -281,7 +274,6 @@ PRESETS: dict[str, dict[str, Any]] = {
         "coarsest": 0,
         "history": 100,
         "block": 0,
-        "tangent_steps": 0,
     },
 }
 """What each preset changes of the defaults above."""

@@ -35,8 +35,7 @@ class Step:
     """The part of all the work that is done, 0 to 1, by pixels and steps."""
     terms: dict[str, Tensor]
     """The loss terms before this step, weighted, as scalar tensors; see `losses`. A step for
-    detail alone has no content and style, but `detail`: the style loss of the shallow layers. What
-    deep layers have of `style` may be linear from a step before: see `tangent`."""
+    detail alone has no content and style, but `detail`: the style loss of the shallow layers."""
     ends_scale: bool
     """Whether this was the last step of its scale."""
     note: str | None
