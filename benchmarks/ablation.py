@@ -15,9 +15,9 @@ from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont
 
-from benchmarks.report import EXAMPLES, parser, publish
-from impasto import paint
-from impasto.judge import Judge, Verdict
+from benchmarks.shared.report import EXAMPLES, parser, publish
+from impasto.evaluation.judge import Judge, Verdict
+from impasto.painting import stylize
 from impasto.settings import settings_for
 
 PAIRS = (
@@ -52,7 +52,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "squares of 64 px": {"block": 64},
     "pixels free": {"range_weight": 0},
     "no detail steps": {"detail_steps": 0},
-    "the photo's colours": {"start": "content"},
+    "the photo's colors": {"start": "content"},
     "gram alone": {"style_loss": "gram"},
     "wasserstein": {"style_loss": "wasserstein"},
     "shallow layers": {
@@ -94,7 +94,7 @@ def painted(variant: str, photo: str, painting: str, size: int, folder: Path) ->
     if not note.is_file():
         settings = settings_for(**{"size": size} | VARIANTS[variant])
         began = time.perf_counter()
-        result = paint.stylize(EXAMPLES / f"{photo}.jpg", painting, settings)
+        result = stylize(EXAMPLES / f"{photo}.jpg", painting, settings)
         seconds = time.perf_counter() - began
         result.save(note.with_suffix(".png"))
         verdict = Judge(EXAMPLES / f"{photo}.jpg", painting).judge(result.picture)

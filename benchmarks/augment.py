@@ -11,9 +11,10 @@ from collections.abc import Callable
 
 import torch
 
-from benchmarks.report import EXAMPLES, parser, publish
-from impasto import device, images
-from impasto.augment import StyleTransfer
+from benchmarks.shared.report import EXAMPLES, parser, publish
+from impasto import images
+from impasto.augmentation.transform import StyleTransfer
+from impasto.machine import device
 
 
 def main() -> None:

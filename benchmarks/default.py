@@ -10,9 +10,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.report import EXAMPLES, parser, publish
-from impasto.judge import Judge
-from impasto.paintings import read
+from benchmarks.shared.report import EXAMPLES, parser, publish
+from impasto.evaluation.judge import Judge
+from impasto.images.paintings import read
 
 PAIRS = (("astronaut", "great-wave"), ("china", "village-street-in-auvers"))
 
@@ -44,7 +44,7 @@ def painted(judge: Judge, photo: str, painting: str, preset: str, size: int) -> 
     return {
         "photo": photo, "painting": painting, "preset": preset, "px": size, "seconds": seconds,
         "lpips": verdict.lpips, "style": verdict.style, "score": verdict.score,
-        "checkerboard": verdict.checkerboard, "halo": verdict.halo, "grey": verdict.grey,
+        "checkerboard": verdict.checkerboard, "halo": verdict.halo, "gray": verdict.gray,
     }  # fmt: skip
 
 

@@ -13,7 +13,7 @@ import sys
 import time
 from typing import Any
 
-from benchmarks.report import EXAMPLES, ROOT, parser, publish
+from benchmarks.shared.report import EXAMPLES, ROOT, parser, publish
 
 CASES: tuple[dict[str, Any], ...] = (
     {"size": 256},
@@ -47,17 +47,18 @@ def main() -> None:
 
 def measure(case: dict[str, Any]) -> dict[str, Any]:
     """Estimated and taken seconds and bytes of one run."""
-    from impasto import images, paintings
-    from impasto.painter import Painter
+    from impasto import images
+    from impasto.images import paintings
+    from impasto.painting.optimized import OptimizedRun
     from impasto.scene import Scene
     from impasto.settings import settings_for
 
     photo = images.read(EXAMPLES / "astronaut.jpg")
-    painter = Painter(Scene(photo, paintings.read("great-wave"), settings_for(**case)))
-    plan = painter.footprint(painter.sizes[-1])
-    seconds, size = painter.estimate()
+    run = OptimizedRun(Scene(photo, paintings.read("great-wave"), settings_for(**case)))
+    plan = run.footprint(run.sizes[-1])
+    seconds, size = run.estimate()
     began = time.perf_counter()
-    for _ in painter.paint():
+    for _ in run.paint():
         pass
     taken = time.perf_counter() - began
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

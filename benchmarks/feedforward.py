@@ -2,7 +2,7 @@
 
     python -m benchmarks.feedforward NETWORK.safetensors [--style great-wave] [--json FILE]
 
-Each way paints examples/astronaut.jpg; the loss is the optimiser's, measured in float32. `again` is
+Each way paints examples/astronaut.jpg; the loss is the optimizer's, measured in float32. `again` is
 the second picture, when everything is loaded and measured: what a folder or a film costs.
 """
 
@@ -14,13 +14,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.report import EXAMPLES, parser, publish
-from impasto import device, export, paint, residual
+from benchmarks.shared.report import EXAMPLES, parser, publish
 from impasto.images import read
-from impasto.painter import Painter
-from impasto.paintings import read as read_painting
+from impasto.images.paintings import read as read_painting
+from impasto.machine import device
+from impasto.networks import residual
+from impasto.painting import stylize
+from impasto.painting.optimized import OptimizedRun
 from impasto.scene import Scene
 from impasto.settings import settings_for
+from impasto.training import onnx
 
 Paint = Callable[[], Tensor]
 
@@ -28,14 +31,14 @@ Paint = Callable[[], Tensor]
 def main() -> None:
     options = parser(__doc__)
     options.add_argument("network", type=Path, help="a file that `impasto train` wrote")
-    options.add_argument("--style", default="great-wave", help="the painting it learnt")
+    options.add_argument("--style", default="great-wave", help="the painting it learned")
     options.add_argument("--size", type=int, default=512, help="long side, px")
     given = options.parse_args()
     device.keep_large_buffers()
     photo, style = read(EXAMPLES / "astronaut.jpg"), read_painting(given.style)
-    judge = Painter(Scene(photo, style, settings_for(size=given.size, precision="float32")))
+    judge = OptimizedRun(Scene(photo, style, settings_for(size=given.size, precision="float32")))
     size = judge.sizes[-1]
-    objective = judge._objective(size, None)
+    objective = judge._objective(judge.scene.at(size), None)
     pixels = photo.resized(*size).pixels
     ways: dict[str, Paint] = {
         "network, bfloat16": by_network(given.network, pixels, torch.bfloat16),
@@ -68,14 +71,14 @@ def by_onnx(path: Path, pixels: Tensor) -> Paint:
     """One pass of the exported network, without PyTorch."""
     import onnxruntime
 
-    data, _ = export.onnx_bytes(residual.load(path))
+    data, _ = onnx.onnx_bytes(residual.load(path))
     session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
     return lambda: torch.from_numpy(session.run(None, {"photo": pixels.numpy()})[0])
 
 
 def by_preset(photo: Any, style: Any, preset: str, size: int) -> Paint:
     """The whole command, but for reading and writing."""
-    return lambda: paint.stylize(photo, style, preset=preset, size=size).picture.pixels
+    return lambda: stylize(photo, style, preset=preset, size=size).picture.pixels
 
 
 def timed(run: Paint) -> tuple[float, Tensor]:

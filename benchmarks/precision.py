@@ -11,12 +11,12 @@ from typing import Any
 
 import torch
 
-from benchmarks.report import EXAMPLES, parser, publish
-from impasto import paint
+from benchmarks.shared.report import EXAMPLES, parser, publish
 from impasto.images import read
+from impasto.images.paintings import read as read_painting
 from impasto.objective import Objective
-from impasto.painter import Painter
-from impasto.paintings import read as read_painting
+from impasto.painting import Result, stylize
+from impasto.painting.optimized import OptimizedRun
 from impasto.scene import Scene
 from impasto.settings import changed, settings_for
 
@@ -30,12 +30,12 @@ def main() -> None:
     given = options.parse_args()
     settings = settings_for(size=given.size)
     photo, painting = read(EXAMPLES / "astronaut.jpg"), read_painting("great-wave")
-    judge = Painter(Scene(photo, painting, changed(settings, precision="float32")))
-    objective = judge._objective(judge.sizes[-1], None)
+    judge = OptimizedRun(Scene(photo, painting, changed(settings, precision="float32")))
+    objective = judge._objective(judge.scene.at(judge.sizes[-1]), None)
     rows = []
     for precision in given.formats:
         began = time.perf_counter()
-        result = paint.stylize(photo, painting, settings, precision=precision)
+        result = stylize(photo, painting, settings, precision=precision)
         seconds = time.perf_counter() - began
         rows.append({"features": precision, "loss": loss(objective, result), "seconds": seconds})
     publish(
@@ -47,7 +47,7 @@ def main() -> None:
     )
 
 
-def loss(objective: Objective, result: paint.Result) -> Any:
+def loss(objective: Objective, result: Result) -> Any:
     """The float32 loss of a finished picture."""
     with torch.no_grad():
         pixels = result.picture.pixels.to(objective.network.mean.device)

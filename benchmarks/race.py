@@ -3,14 +3,14 @@
     python -m benchmarks.race [--objective authors] [--size 512] [--steps 300 1000] [--repeats 2]
         [--photo astronaut] [--painting great-wave] [--device auto] [--json FILE]
 
-The textbook (benchmarks/textbook.py) and impasto minimise the same objective with the same
-weights from the same photo: `authors` is what the script of the paper's first author minimises,
-`best` the losses of that preset, for which impasto first gives the photo the painting's colours.
+The textbook (benchmarks/shared/textbook.py) and impasto minimize the same objective with the same
+weights from the same photo: `authors` is what the script of the paper's first author minimizes,
+`best` the losses of that preset, for which impasto first gives the photo the painting's colors.
 In turn: at each of these steps the textbook waits, its clock stopped, while impasto races to every
 loss reached so far, each in a fresh process; then it takes ten steps more, and waits again. A
 machine's speed wanders, and the textbook runs for most of an hour: `beside` counts its steps at
 the pace that was measured right before and right after the races of a row. Both clocks start
-before the network is loaded; recolouring and painting all coarser scales are in impasto's time.
+before the network is loaded; recoloring and painting all coarser scales are in impasto's time.
 impasto's loss is taken in float32, by the textbook's own code, once its own falls below the goal.
 Neither keeps its pixels within [0, 1] on the way, so both are taken as they are.
 """
@@ -23,10 +23,20 @@ from typing import Any, NamedTuple
 
 import torch
 
-from benchmarks.report import EXAMPLES, parser, publish
-from benchmarks.textbook import CHANNELS, STYLE_LAYERS, Authors, Objective, Relative, minimise
-from impasto import device, images, paintings, scales
-from impasto.painter import Painter
+from benchmarks.shared.report import EXAMPLES, parser, publish
+from benchmarks.shared.textbook import (
+    CHANNELS,
+    STYLE_LAYERS,
+    Authors,
+    Objective,
+    Relative,
+    minimize,
+)
+from impasto import images
+from impasto.images import paintings
+from impasto.machine import device
+from impasto.painting import scales
+from impasto.painting.optimized import OptimizedRun
 from impasto.scene import Scene
 from impasto.settings import Settings, changed, settings_for
 
@@ -137,7 +147,7 @@ class Textbook:
     def __init__(self, race: Race, most: int) -> None:
         began = time.perf_counter()
         self.objective, start = objective_of(race)
-        self.run = minimise(self.objective, start, most)
+        self.run = minimize(self.objective, start, most)
         self.image, self.steps = start, 0
         device.wait_for(start.device)
         self.seconds = time.perf_counter() - began
@@ -172,18 +182,18 @@ def run(race: Race, goal: float) -> tuple[float, int, float]:
     objective, _ = objective_of(race)
     device.keep_large_buffers()
     began = time.perf_counter()
-    painter = Painter(Scene(photo, painting, settings))
-    for step in painter.paint():
+    run = OptimizedRun(Scene(photo, painting, settings))
+    for step in run.paint():
         if (
             step.scale == step.scales
             and "detail" not in step.losses
             and step.losses["total"] <= goal * 1.01
         ):
-            device.wait_for(painter.device)
+            device.wait_for(run.device)
             stopped = time.perf_counter()
-            assert painter.minimiser is not None
+            assert run.minimizer is not None
             with torch.no_grad():
-                loss = float(objective(painter.minimiser.pixels))
+                loss = float(objective(run.minimizer.pixels))
             if loss <= goal:
                 return stopped - began, step.step, loss
             began += time.perf_counter() - stopped

@@ -17,8 +17,13 @@ from typing import Any
 import torch
 from torch.nn import functional as F
 
-from benchmarks.report import parser, publish
-from impasto import device, images, paint, paintings, vgg, winograd
+from benchmarks.shared.report import parser, publish
+from impasto import images
+from impasto.images import paintings
+from impasto.layers import winograd
+from impasto.machine import device
+from impasto.networks.layer_names import block_of, layer_names
+from impasto.painting import steps
 from impasto.settings import settings_for
 
 SHAPES = ((64, 512), (128, 256), (256, 128), (512, 64))  # channels, side
@@ -63,7 +68,7 @@ def step_seconds(size: int) -> float:
     settings = settings_for(size=size, coarsest=0, steps=(3 + (12 if size <= 1024 else 4),))
     times = []
     began = time.perf_counter()
-    for _ in paint.steps(photo, painting, settings):
+    for _ in steps(photo, painting, settings):
         now = time.perf_counter()
         times.append(now - began)
         began = now
@@ -78,8 +83,8 @@ def step_flop(size: int, dtype: torch.dtype | None = None, on: torch.device | No
     """
     flop, channels, side = 0.0, 3, size
     widths = {1: 64, 2: 128, 3: 256, 4: 512, 5: 512}
-    for layer in vgg.layer_names():
-        width = widths[vgg.block_of(layer)]
+    for layer in layer_names():
+        width = widths[block_of(layer)]
         if layer.startswith("conv"):
             kernel = torch.empty(width, channels, 3, 3, device=on)
             for m in (2, 4):  # forward, backward

@@ -17,7 +17,7 @@ import sys
 import time
 from typing import Any
 
-from benchmarks.report import ROOT, parser, publish
+from benchmarks.shared.report import ROOT, parser, publish
 
 LARGEST_WHOLE = 2048  # px
 TILE = 512  # px
@@ -72,44 +72,47 @@ def measure(size: int, **options: Any) -> dict[str, Any]:
     """A few steps of one scale: microseconds per pixel and step, peak and estimated bytes."""
     import torch
 
-    from impasto import device, images, paint, paintings
-    from impasto.lbfgs import Lbfgs
-    from impasto.painter import Painter
+    from impasto import images
+    from impasto.images import paintings
+    from impasto.machine import device
+    from impasto.optimizers.lbfgs import Lbfgs
+    from impasto.painting.canvas import Canvas
+    from impasto.painting.optimized import OptimizedRun
     from impasto.scene import Scene
     from impasto.settings import settings_for
 
-    painting = paintings.read("great-wave")
-    photo = images.Picture(painting.pixels.flip(-1)).resized(min(size, 2048), min(size, 2048))
+    style = paintings.read("great-wave")
+    photo = images.Picture(style.pixels.flip(-1)).resized(min(size, 2048), min(size, 2048))
     count = 1 if size > LARGEST_WHOLE else 6
     settings = settings_for(size=size, coarsest=0, steps=count, **options)
-    painter = Painter(Scene(photo, painting, settings))
-    estimate = painter.footprint(painter.sizes[-1]).bytes
+    run = OptimizedRun(Scene(photo, style, settings))
+    estimate = run.footprint(run.sizes[-1]).bytes
     times, began = [], 0.0
-    evaluate = painter._evaluate_all
+    loss = Canvas.loss
 
-    def timed(*arguments: Any) -> Any:
+    def timed(canvas: Canvas, pixels: torch.Tensor) -> Any:
         nonlocal began
-        device.wait_for(painter.device)
+        device.wait_for(run.device)
         began = time.perf_counter()  # not before: the photo's features come first
-        return evaluate(*arguments)
+        return loss(canvas, pixels)
 
-    painter._evaluate_all = timed  # type: ignore[method-assign, assignment]
-    for step in painter.paint():  # noqa: B007 - the last one is used
-        device.wait_for(painter.device)
+    Canvas.loss = timed  # type: ignore[method-assign, assignment]
+    for step in run.paint():  # noqa: B007 - the last one is used
+        device.wait_for(run.device)
         times.append(time.perf_counter() - began)
-        optimizer = painter.minimiser.optimizer if painter.minimiser else None
+        optimizer = run.minimizer.optimizer if run.minimizer else None
         if len(times) == 1 and isinstance(optimizer, Lbfgs):
             optimizer.vectors.zero_()  # takes the memory that further steps would fill
-    paint.result(step).encoded("PNG")
+    step.result().encoded("PNG")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    if painter.device.type == "cuda":
-        peak = torch.cuda.max_memory_reserved(painter.device)
+    if run.device.type == "cuda":
+        peak = torch.cuda.max_memory_reserved(run.device)
     late = sorted(times[2:] or times)
     return {
         "us": late[len(late) // 2] * 1e6 / size**2,
         "bytes": float(peak),
         "estimate": float(estimate),
-        "optimizer": painter.optimizers[-1],
+        "optimizer": run.optimizers[-1],
     }
 
 

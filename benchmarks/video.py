@@ -20,11 +20,10 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from benchmarks.report import EXAMPLES, parser, publish
-from impasto import flow, video
-from impasto.clips import Clip
+from benchmarks.shared.report import EXAMPLES, parser, publish
 from impasto.images import Picture, to_pil
 from impasto.settings import settings_for
+from impasto.video import Clip, film, flow
 
 WIDTH, HEIGHT, RATE = 640, 360, 25
 GROUND = 1000  # px, width of the photo that is panned over
@@ -48,9 +47,9 @@ def main() -> None:
         write(clip, given.frames)
         rows = []
         for preset in given.presets:
-            ways = [(0.0, 1), (video.TEMPORAL, 1), (video.TEMPORAL, video.EVERY)]
+            ways = [(0.0, 1), (film.TEMPORAL, 1), (film.TEMPORAL, film.EVERY)]
             if settings_for(preset).method != "instant":
-                ways.pop()  # every frame is optimised
+                ways.pop()  # every frame is optimized
             found = [row(clip, folder, given.style, preset, *way) for way in ways]
             plain, sharp = found[0]["flicker"], found[0]["gradient"]
             for each in found:
@@ -58,7 +57,7 @@ def main() -> None:
                 each["sharpness"] = each.pop("gradient") / sharp
             rows += found
         if given.strip is not None:
-            films = [f"{given.presets[0]}-0-1.mp4", f"{given.presets[0]}-{video.TEMPORAL:g}-2.mp4"]
+            films = [f"{given.presets[0]}-0-1.mp4", f"{given.presets[0]}-{film.TEMPORAL:g}-2.mp4"]
             strip([clip, *(folder / name for name in films)], given.strip)
     publish("video", rows, given.json, frames=given.frames, size=[WIDTH, HEIGHT])
 
@@ -70,8 +69,8 @@ def row(
     target = folder / f"{preset}-{temporal:g}-{every}.mp4"
     source, began = Clip(clip), time.perf_counter()
     settings = settings_for(preset, size=max(source.size))
-    film = video.Film(source, style, settings, temporal=temporal, every=every)
-    for _ in film.write(target, force=True):
+    made = film.Film(source, style, settings, temporal=temporal, every=every)
+    for _ in made.write(target, force=True):
         pass
     seconds = time.perf_counter() - began
     painted = Clip(target)
@@ -91,14 +90,14 @@ def row(
 def strip(films: Sequence[Path], target: Path) -> None:
     """Frames 1, 20, 40 and 60 of the films, one below the other."""
     rows = []
-    for film in films:
-        frames = [frame.pixels for frame in Clip(film).frames(STRIP)]
+    for path in films:
+        frames = [frame.pixels for frame in Clip(path).frames(STRIP)]
         rows.append(torch.cat([frames[i] for i in (0, 19, 39, 59)], -1))
     to_pil(Picture(torch.cat(rows, -2))).save(target, quality=60)
 
 
 def sharpness(pixels: Any) -> float:
-    """The mean difference between neighbours."""
+    """The mean difference between neighbors."""
     return float(pixels.diff(dim=2).abs().mean() + pixels.diff(dim=3).abs().mean())
 
 

@@ -4,9 +4,9 @@
     python examples/augmentation.py [--seeds 5] [--json FILE]
 
 scikit-learn's handwritten digits, 32x32 px, as blue ink on cream paper. A small network learns from
-400 of them and is tested on others: on the same paper, in other colours, on crops of photos (as
+400 of them and is tested on others: on the same paper, in other colors, on crops of photos (as
 MNIST-M is made, Ganin et al. 2016), on noise, and as outlines. It is trained without augmentation,
-with colour jitter, with style transfer, and with both; everything else is the same. Three minutes
+with color jitter, with style transfer, and with both; everything else is the same. Three minutes
 on two cores.
 """
 
@@ -30,7 +30,7 @@ EXAMPLES = Path(__file__).parent
 SIDE = 32  # px
 TRAINED_ON, POOL = 400, 800  # digits of one run, and those they are drawn from; the rest are tests
 EPOCHS, BATCH = 40, 40
-COPIES = 3  # stylised ones of each digit, of which each epoch draws one
+COPIES = 3  # stylized ones of each digit, of which each epoch draws one
 PAINTED = 0.5  # of the pictures that a run with style transfer sees
 
 Generator = torch.Generator
@@ -47,12 +47,12 @@ def main() -> None:
     paper = on_paper(masks, generator)
     tests = {name: domain(masks[POOL:], generator) for name, domain in DOMAINS.items()}
     began = time.perf_counter()
-    stylised = painted(paper[:POOL])
+    stylized = painted(paper[:POOL])
     print(f"{COPIES * POOL} pictures painted in {time.perf_counter() - began:.0f} s")
     accuracies: dict[str, dict[str, list[float]]] = {}
     for method in ("none", "jitter", "style", "both"):
         for seed in range(given.seeds):
-            network = trained(paper[:POOL], stylised, labels[:POOL], method, seed)
+            network = trained(paper[:POOL], stylized, labels[:POOL], method, seed)
             for name, pictures in tests.items():
                 found = round(accuracy(network, pictures, labels[POOL:]), 2)
                 accuracies.setdefault(method, {}).setdefault(name, []).append(found)
@@ -80,11 +80,11 @@ def on_paper(masks: Tensor, generator: Generator) -> Tensor:
     return written(masks, ink.view(3, 1, 1) + shades[0], cream.view(3, 1, 1) + shades[1])
 
 
-def in_other_colours(masks: Tensor, generator: Generator) -> Tensor:
-    """Any colour on any other that can be told from it."""
-    colours = torch.rand(2, 20 * len(masks), 3, 1, 1, generator=generator)
-    apart = (colours[0] - colours[1]).mean((1, 2, 3)).abs() > 0.3
-    ink, ground = colours[:, apart][:, : len(masks)]
+def in_other_colors(masks: Tensor, generator: Generator) -> Tensor:
+    """Any color on any other that can be told from it."""
+    colors = torch.rand(2, 20 * len(masks), 3, 1, 1, generator=generator)
+    apart = (colors[0] - colors[1]).mean((1, 2, 3)).abs() > 0.3
+    ink, ground = colors[:, apart][:, : len(masks)]
     return written(masks, ink, ground)
 
 
@@ -105,7 +105,7 @@ def on_photos(masks: Tensor, generator: Generator) -> Tensor:
 
 
 def on_noise(masks: Tensor, generator: Generator) -> Tensor:
-    """The paper as it was, under strong coloured noise."""
+    """The paper as it was, under strong colored noise."""
     paper = on_paper(masks, generator)
     return (paper + 0.25 * torch.randn(paper.shape, generator=generator)).clamp(0, 1)
 
@@ -123,7 +123,7 @@ def written(masks: Tensor, ink: Tensor, ground: Tensor) -> Tensor:
 
 DOMAINS: dict[str, Domain] = {
     "same paper": on_paper,
-    "other colours": in_other_colours,
+    "other colors": in_other_colors,
     "on photos": on_photos,
     "on noise": on_noise,
     "outlines": as_outlines,
@@ -131,7 +131,7 @@ DOMAINS: dict[str, Domain] = {
 
 
 def painted(pictures: Tensor) -> Tensor:
-    """Stylised copies of each picture, copies b 3 h w: painted once, and used in every epoch."""
+    """Stylized copies of each picture, copies b 3 h w: painted once, and used in every epoch."""
     transform = StyleTransfer(p=1.0, strength=(0.2, 0.8), size=64, seed=0)
     found = []
     for copy in range(COPIES):
@@ -141,20 +141,20 @@ def painted(pictures: Tensor) -> Tensor:
 
 
 def jittered(pictures: Tensor, generator: Generator) -> Tensor:
-    """Colour jitter: brightness and contrast by 0.5 to 1.5, saturation by 0 to 2, any hue."""
+    """Color jitter: brightness and contrast by 0.5 to 1.5, saturation by 0 to 2, any hue."""
     count = len(pictures)
     brightness, contrast, saturation, hue = torch.rand(4, count, 1, 1, 1, generator=generator)
     found = pictures * (0.5 + brightness)
     mean = found.mean((1, 2, 3), keepdim=True)
     found = mean + (found - mean) * (0.5 + contrast)
-    grey = found.mean(1, keepdim=True)
-    chroma = (found - grey) * 2 * saturation
-    # a turn about the grey axis (Rodrigues), which is (1, 1, 1) / sqrt 3
+    gray = found.mean(1, keepdim=True)
+    chroma = (found - gray) * 2 * saturation
+    # a turn about the gray axis (Rodrigues), which is (1, 1, 1) / sqrt 3
     angle, across = 2 * torch.pi * hue, (chroma.roll(1, 1) - chroma.roll(-1, 1)) / 3**0.5
-    return (grey + chroma * angle.cos() + across * angle.sin()).clamp(0, 1)
+    return (gray + chroma * angle.cos() + across * angle.sin()).clamp(0, 1)
 
 
-def trained(paper: Tensor, stylised: Tensor, labels: Tensor, method: str, seed: int) -> nn.Module:
+def trained(paper: Tensor, stylized: Tensor, labels: Tensor, method: str, seed: int) -> nn.Module:
     """A network trained on a draw of its own of the pool."""
     generator = Generator().manual_seed(seed)
     torch.manual_seed(seed)
@@ -171,7 +171,7 @@ def trained(paper: Tensor, stylised: Tensor, labels: Tensor, method: str, seed: 
             if method in ("style", "both"):
                 copies = torch.randint(COPIES, index.shape, generator=generator)
                 coin = torch.rand(index.shape, generator=generator) < PAINTED
-                pictures = torch.where(coin.view(-1, 1, 1, 1), stylised[copies, index], pictures)
+                pictures = torch.where(coin.view(-1, 1, 1, 1), stylized[copies, index], pictures)
             if method in ("jitter", "both"):
                 pictures = jittered(pictures, generator)
             optimizer.zero_grad()
@@ -182,7 +182,7 @@ def trained(paper: Tensor, stylised: Tensor, labels: Tensor, method: str, seed: 
 
 
 def block(before: int, after: int) -> tuple[nn.Module, ...]:
-    """A convolution that halves the sides, normalised and rectified."""
+    """A convolution that halves the sides, normalized and rectified."""
     convolution = nn.Conv2d(before, after, 3, stride=2, padding=1)
     return convolution, nn.BatchNorm2d(after), nn.ReLU()
 

@@ -1,5 +1,6 @@
 """What the tests share: the real network, loaded once, and small pictures made here."""
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,16 +11,17 @@ from hypothesis import settings
 from PIL import Image
 from torch import Tensor
 
-from impasto import vgg
-from impasto.cli import main
-
-ROOT = Path(__file__).parents[1]
-EXAMPLES = ROOT / "examples"
+from impasto.networks import vgg
+from small import EXAMPLES
 
 # no test depends on how fast the machine is
 settings.register_profile("any machine", deadline=None)
 settings.load_profile("any machine")
-torch.set_num_threads(2)  # the machine the suite is timed for; more would not change a result
+# Workers side by side share the cores: two threads each would fight. Commands that tests start in
+# processes of their own read the environment.
+THREADS = 1 if "PYTEST_XDIST_WORKER" in os.environ else 2
+os.environ |= {"OMP_NUM_THREADS": str(THREADS), "MKL_NUM_THREADS": str(THREADS)}
+torch.set_num_threads(THREADS)
 
 
 @pytest.fixture(scope="session")
@@ -48,6 +50,7 @@ def photo(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def impasto(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
     """Run the command line in this process: its exit status, stdout and stderr."""
+    from impasto.cli import main
 
     def run(*arguments: object) -> tuple[int, str, str]:
         status = main([str(argument) for argument in arguments])

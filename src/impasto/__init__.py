@@ -3,15 +3,17 @@
     import impasto
     impasto.stylize("photo.jpg", "great-wave").save("painted.png")
 
-Neural style transfer after Gatys, Ecker and Bethge 2016, on VGG-19. The names below are the
-public ones; `paint.py` is the recipe, `moments.py` and `losses.py` the mathematics.
+Neural style transfer after Gatys, Ecker and Bethge 2016, on VGG-19. The names below are the public
+ones. ARCHITECTURE.md tells where everything is: `painting` is the recipe, `losses` the mathematics.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from impasto.version import __version__
+
 if TYPE_CHECKING:
-    from impasto.augment import StyleTransfer
-    from impasto.classify import Classifier, Prediction
+    from impasto.augmentation import StyleTransfer
     from impasto.errors import (
         DivergedError,
         ImpastoError,
@@ -19,35 +21,12 @@ if TYPE_CHECKING:
         SettingError,
         WeightsError,
     )
+    from impasto.evaluation import Classifier, Prediction, Verdict, evaluate
     from impasto.images import Picture
-    from impasto.judge import Verdict, evaluate
-    from impasto.paint import Result, steps, stylize
+    from impasto.painting import Result, Step, steps, stylize
     from impasto.scene import Region
     from impasto.settings import Settings, settings_for
-    from impasto.step import Step
 
-__version__ = "0.1.0"
-
-_HOMES = {
-    "Classifier": "classify",
-    "Prediction": "classify",
-    "DivergedError": "errors",
-    "ImpastoError": "errors",
-    "PictureError": "errors",
-    "SettingError": "errors",
-    "WeightsError": "errors",
-    "Verdict": "judge",
-    "evaluate": "judge",
-    "Picture": "images",
-    "Settings": "settings",
-    "settings_for": "settings",
-    "Region": "scene",
-    "Result": "paint",
-    "Step": "step",
-    "steps": "paint",
-    "stylize": "paint",
-    "StyleTransfer": "augment",
-}
 __all__ = [
     "Classifier", "DivergedError", "ImpastoError", "Picture", "PictureError", "Prediction",
     "Region", "Result", "SettingError", "Settings", "Step", "StyleTransfer", "Verdict",
@@ -57,8 +36,9 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """Import a public name when it is first used: `impasto --help` need not wait for PyTorch."""
-    if name not in _HOMES:
-        raise AttributeError(f"module 'impasto' has no attribute {name!r}")
-    from importlib import import_module
-
-    return getattr(import_module(f"impasto.{_HOMES[name]}"), name)
+    packages = ("errors", "settings", "images", "scene", "painting", "evaluation", "augmentation")
+    for package in packages if name in __all__ else ():
+        module = import_module(f"impasto.{package}")
+        if hasattr(module, name):
+            return getattr(module, name)
+    raise AttributeError(f"module 'impasto' has no attribute {name!r}")

@@ -4,7 +4,7 @@
     |-- SettingError    a setting is out of range, unknown or contradicts another
     |-- PictureError    a picture cannot be read, painted or written
     |-- WeightsError    a network's file is missing, damaged or cannot be fetched
-    `-- DivergedError   the optimisation left the rails; the last good picture is kept
+    `-- DivergedError   the optimization left the rails; the last good picture is kept
 
 Every message names the value, the limit and the remedy. The command line prints it as one
 line on stderr and exits with status 2 (1 for DivergedError, which leaves a picture behind).

@@ -10,35 +10,39 @@ from collections.abc import Sequence
 
 import cyclopts
 
-from impasto import __version__
-from impasto.cli import (
+from impasto.cli import words
+from impasto.cli.commands import (
     augment,
     classify,
     doctor,
     evaluate,
     export,
-    recipes,
+    rerun,
     study,
     styles,
     stylize,
+    texture,
     train,
     video,
     weights,
 )
+from impasto.cli.help import HELP_ALL, HELP_FLAGS, HELPER
 from impasto.errors import DivergedError, ImpastoError
+from impasto.version import __version__
 
 app = cyclopts.App(
     name="impasto",
-    help="Repaint a photo in the style of a painting.\n\nTry: impasto stylize photo.jpg great-wave",
+    help=f"Repaint a photo in the style of a painting.\n\nTry: {words.EXAMPLE}",
     version=__version__,
-    help_flags=["--help", "-h"],
+    help_flags=HELP_FLAGS,
+    help_formatter=HELPER,
     suppress_keyboard_interrupt=False,  # `main` says what became of the picture
 )
 app.command(stylize.stylize)
 app.command(video.video)
-app.command(recipes.texture)
-app.command(recipes.rerun)
-app.command(recipes.info)
+app.command(texture.texture)
+app.command(rerun.rerun)
+app.command(rerun.info)
 app.command(study.app)
 app.command(evaluate.evaluate)
 app.command(classify.classify)
@@ -52,16 +56,14 @@ app.command(doctor.doctor)
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line and return its exit status."""
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    if not given:
+        print(words.FIRST, end="")
+        return 0
     try:
-        status = app(
-            arguments, exit_on_error=False, print_error=False, result_action="return_value"
-        )
-        return int(status or 0)
-    except cyclopts.UnusedCliTokensError as error:
-        words = " ".join(error.unused_tokens or ())
-        return refuse(f"there is nothing to do with {words!r}. {_see(arguments)}")
+        return _run(words.with_switch_values(app, given))
     except cyclopts.CycloptsError as error:
-        return refuse(f"{one_line(error)} {_see(arguments)}")
+        return refuse(words.advice(app, given, error))
     except DivergedError as error:
         return refuse(one_line(error), status=1)
     except ImpastoError as error:
@@ -77,17 +79,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return refuse("there is not enough memory for this picture: use a smaller --size")
 
 
+def _run(given: Sequence[str]) -> int:
+    """Run the words, and say below a short help that there is a longer one."""
+    HELPER.begin(everything=HELP_ALL in given)
+    status = app(given, exit_on_error=False, print_error=False, result_action="return_value")
+    if HELPER.hidden:
+        command = " ".join(["impasto", *(word for word in given if not word.startswith("-"))])
+        print(f"{HELPER.hidden} more options: {command} {HELP_ALL}")
+    return int(status or 0)
+
+
 def refuse(message: str, status: int = 2) -> int:
     """One line on stderr; the status to exit with."""
     print(f"impasto: {message}", file=sys.stderr)
     return status
-
-
-def _see(arguments: Sequence[str] | None) -> str:
-    """Which help to read: that of the command, if there is one."""
-    words = sys.argv[1:] if arguments is None else list(arguments)
-    command = f"impasto {words[0]}" if words and words[0] in app else "impasto"
-    return f"See `{command} --help`."
 
 
 def one_line(error: Exception) -> str:

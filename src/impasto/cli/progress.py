@@ -1,41 +1,44 @@
 """Progress on stderr: a bar on a terminal, a line now and then elsewhere."""
 
 import time
-from typing import TYPE_CHECKING, Any, Self
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
 from impasto.errors import SettingError
 
 if TYPE_CHECKING:
-    from impasto.step import Run, Step
-    from impasto.training import Update
+    from impasto.images import Picture
 
 SECONDS_BETWEEN_LINES = 5.0
 PREVIEW = 640  # px at most
-LONG_WORK = 20_000_000  # pixels times steps: above a minute on two cores
+
+Item = TypeVar("Item")
 
 
 class Progress:
-    """Shows the loss, the step, the scale being painted and the time left."""
+    """What is being done, how far it is, and the time left: of a picture, a film or a training."""
 
     def __init__(self, quiet: bool, preview: bool = False) -> None:
         self.console = Console(stderr=True, quiet=quiet, highlight=False, soft_wrap=True)
-        self.preview = terminal_image() if preview and self.console.is_terminal else None
-        self.first = True
-        self.work_before = 0.0
+        self.preview: Any = terminal_image() if preview and self.console.is_terminal else None
         self.bar: Bar | None = None
         self.began = self.last_line = time.perf_counter()
+        self.first: tuple[float, int] | None = None  # work and count of the first update
 
     def __enter__(self) -> Self:
         if self.console.is_terminal and not self.console.quiet:
             self.bar = Bar(
-                TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[rest]}"),
-                TimeElapsedColumn(), console=self.console, transient=True,
-            )  # fmt: skip
+                TextColumn("{task.description}"),
+                BarColumn(),
+                TextColumn("{task.fields[rest]}"),
+                TimeElapsedColumn(),
+                console=self.console,
+                transient=True,
+            )
             self.task = self.bar.add_task("getting ready", total=1.0, rest="")
             self.bar.start()
         return self
@@ -44,82 +47,65 @@ class Progress:
         if self.bar is not None:
             self.bar.stop()
 
-    def begin(self, painter: "Run") -> None:
-        """Say what is about to be done, and before a long run what it will take."""
-        from impasto.paintings import PAINTINGS
+    def say(self, words: str) -> None:
+        """A line of its own."""
+        self.console.print(words)
 
-        content, settings = painter.content, painter.settings
-        works = [PAINTINGS.get(name) for name in painter.scene.paintings]
-        painting = " and ".join(
-            f"{work.title} ({work.painter})" if work else name
-            for work, name in zip(works, painter.scene.paintings, strict=True)
-        )
-        width, height = content.size
-        self.console.print(
-            f"painting {escape(content.name)} ({width}x{height}) in the style of "
-            f"{escape(painting)}: {settings.preset}, {settings.size} px"
-        )
-        if painter.work > LONG_WORK and not self.console.quiet:
-            seconds, size = painter.estimate()
-            tile = painter.footprint(painter.sizes[-1]).tile
-            tiles = f", in tiles of {tile} px" if tile else ""
-            self.console.print(
-                f"this will take about {duration(seconds)} and {size / 1e9:.1f} GB{tiles}"
-            )
-        self.began, self.work_before = time.perf_counter(), 0.0
+    def update(
+        self,
+        words: str,
+        work: float,
+        *,
+        details: str = "",
+        count: int = 0,
+        unit: str = "",
+        ends: bool = True,
+    ) -> None:
+        """So much of the work is done, 0 to 1.
 
-    def show(self, step: "Step", losses: dict[str, float]) -> None:
-        """One step is done."""
-        if self.preview is not None and step.ends_scale:
-            self._show_picture(step)
-        self.say(step, losses)
-
-    def say(self, step: "Step | Update", losses: dict[str, float]) -> None:
-        """The step in words."""
-        if self.first:
-            self.first, self.work_before = False, step.work
-            self.began = time.perf_counter()
-        if step.note:
-            self.console.print(step.note)
-        width, height = step.size
-        words = f"step {step.step}/{step.steps}  {width}x{height}"
-        if losses:
-            words += f"  loss {losses['total']:.4g}"
-        left = self._left(step)
+        words: where it is. details: what a line says besides. count and unit: how many of what are
+        done, for the speed. ends: whether the first and the last update have a line in any case.
+        """
+        now = time.perf_counter()
+        new = self.first is None
+        if self.first is None:
+            self.first, self.began = (work, count), now
+        left = self._left(work, count, unit)
         if self.bar is not None:
-            self.bar.update(self.task, completed=step.work, description=words, rest=left)
-        elif losses and self._due(step):
-            terms = [f"{n} {losses[n]:.3g}" for n in ("content", "style") if n in losses]
-            parts = " + ".join(terms) or "detail, of the shallow layers alone"
-            self.console.print(f"{words}  = {parts}  {left}".rstrip())
+            self.bar.update(self.task, completed=work, description=words, rest=left)
+        elif (ends and (new or work == 1)) or now - self.last_line >= SECONDS_BETWEEN_LINES:
+            self.last_line = now
+            self.console.print(f"{words}{details}  {left}".rstrip())
 
-    def _show_picture(self, step: "Step") -> None:
-        """The picture so far, in the terminal."""
-        from impasto import images
+    def show(self, picture: Callable[[], "Picture"]) -> None:
+        """A picture in the terminal, if that was asked for and the terminal can."""
+        if self.preview is None:
+            return
+        from impasto.images import to_pil
 
-        assert self.preview is not None
-        picture = images.to_pil(step.picture(full_size=False))
-        picture.thumbnail((PREVIEW, PREVIEW))
-        self.console.print(self.preview(picture.convert("RGB")))
+        image = to_pil(picture()).convert("RGB")
+        image.thumbnail((PREVIEW, PREVIEW))
+        self.console.print(self.preview(image))
 
-    def _left(self, step: "Step | Update") -> str:
-        """The time that is left, from the pixels still to be computed."""
-        done = step.work - self.work_before
-        if not 0.01 < done < 1 or step.work == 1:
+    def track(self, items: Iterable[Item], total: int, unit: str) -> Iterator[Item]:
+        """The items of a known number, shown as they come."""
+        for number, item in enumerate(items, 1):
+            yield item
+            self.update(f"{number}/{total} {unit}", number / total, ends=False)
+
+    def _left(self, work: float, count: int, unit: str) -> str:
+        """The time that is left, by what was done since the first update, and the speed."""
+        assert self.first is not None
+        done = work - self.first[0]
+        if not 0.01 < done < 1 or work == 1:
             return ""
         spent = time.perf_counter() - self.began
-        return f"{duration(spent * (1 - step.work) / done)} left"
-
-    def _due(self, step: "Step | Update") -> bool:
-        now = time.perf_counter()
-        if step.step not in (1, step.steps) and now - self.last_line < SECONDS_BETWEEN_LINES:
-            return False
-        self.last_line = now
-        return True
+        speed = f"{(count - self.first[1]) / spent:.2f} {unit}, " if unit else ""
+        return f"{speed}{duration(spent * (1 - work) / done)} left"
 
 
 def terminal_image() -> Any:
-    """What shows a picture in this terminal, in its own protocol or in coloured blocks."""
+    """What shows a picture in this terminal, in its own protocol or in colored blocks."""
     try:
         from textual_image.renderable import Image
     except ImportError:

@@ -3,15 +3,28 @@
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
+from cyclopts import Group, Parameter
+
+from impasto.cli.options import GROUPS
 from impasto.errors import SettingError
-from impasto.scene import Region
+
+if TYPE_CHECKING:
+    from impasto.scene import Region
 
 REST = "rest"
+MASKS = GROUPS["Masks and regions"]
+NO_PAINTING = "there is no painting: name a file or a built-in one (`impasto styles` lists them)"
 PARTS = re.compile(r":(?![\\/])")  # a colon, but not that of C:\masks
 
 
-def regions(texts: Sequence[str], style_masks: Sequence[str]) -> tuple[list[Region], str | None]:
+def several(group: Group) -> Parameter:
+    """An option that may be given several times."""
+    return Parameter(negative="", show_default=False, group=group)
+
+
+def regions(texts: Sequence[str], style_masks: Sequence[str]) -> tuple[list["Region"], str | None]:
     """The regions of `--region`, with their style masks, and the style mask of the rest.
 
     Raises SettingError for words that do not read so.
@@ -37,7 +50,7 @@ def regions(texts: Sequence[str], style_masks: Sequence[str]) -> tuple[list[Regi
     return list(found.values()), main
 
 
-def _region(text: str) -> Region:
+def _region(text: str) -> "Region":
     """sky=mask.png:great-wave, or rest:great-wave, each with :strength at its end if wanted."""
     first, *others = PARTS.split(text)
     name, equals, mask = first.partition("=")
@@ -52,4 +65,6 @@ def _region(text: str) -> Region:
             f"--region is {text!r}: write NAME=MASK:STYLE or {REST}:STYLE, with :STRENGTH at the "
             "end if wanted"
         )
+    from impasto.scene import Region
+
     return Region(others[0], mask or None, strength, None, name)

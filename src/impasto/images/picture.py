@@ -54,8 +54,18 @@ def resize(
     )
 
 
+def enlarged(
+    image: Float[Tensor, "b c h w"], height: int, width: int, seamless: bool
+) -> Float[Tensor, "b c height width"]:
+    """The image at another size; if seamless, as if it were laid side by side with itself."""
+    if not seamless:
+        return resize(image, height, width)
+    wide = resize(image.repeat(1, 1, 1, 3), image.shape[-2], 3 * width)[..., width : 2 * width]
+    return resize(wide.repeat(1, 1, 3, 1), 3 * height, width)[..., height : 2 * height, :]
+
+
 def _visible_mean(picture: Picture) -> Float[Tensor, "1 3 1 1"]:
-    """The mean colour of what is not transparent: what lies under the transparent parts."""
+    """The mean color of what is not transparent: what lies under the transparent parts."""
     assert picture.alpha is not None
     visible = picture.alpha.sum().clamp_min(1e-6)
     return (picture.pixels * picture.alpha).sum((2, 3), keepdim=True) / visible

@@ -33,7 +33,7 @@ def read(source: Source, name: str | None = None) -> Picture:
 
     Arrays are h w, h w 3 or h w 4; tensors 3 h w, 4 h w or 1 c h w; both uint8 (0 to 255), uint16
     (0 to 65535) or floating point in [0, 1], taken to be sRGB. Files and PIL images are turned as
-    their EXIF orientation says and converted from their colour profile to sRGB. Raises
+    their EXIF orientation says and converted from their color profile to sRGB. Raises
     PictureError for what is no picture, is damaged, or has more than 179 million pixels.
     """
     if isinstance(source, Tensor):
@@ -119,7 +119,7 @@ def _plain_mode(image: Image.Image) -> Image.Image:
     if image.mode in ("P", "PA", "1") or "transparency" in image.info:
         transparent = "transparency" in image.info or image.mode == "PA"
         return image.convert("RGBA" if transparent else "RGB")
-    if image.mode in ("I", "F"):  # 32-bit grey: no agreed range but its own
+    if image.mode in ("I", "F"):  # 32-bit gray: no agreed range but its own
         values = np.asarray(image, dtype=np.float32)
         low, high = float(values.min()), float(values.max())
         return Image.fromarray(np.uint8((values - low) / max(high - low, 1e-12) * 255 + 0.5))
@@ -131,25 +131,25 @@ def _plain_mode(image: Image.Image) -> Image.Image:
 def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
     """RGB or RGBA in sRGB, converted from the embedded profile, if there is a usable one."""
     alpha = image.getchannel("A") if image.mode in ("LA", "RGBA") else None
-    colours = image.convert({"LA": "L", "RGBA": "RGB"}.get(image.mode, image.mode))
+    colors = image.convert({"LA": "L", "RGBA": "RGB"}.get(image.mode, image.mode))
     if profile is not None:
         try:
             source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
             target = ImageCms.ImageCmsProfile(io.BytesIO(srgb_profile()))
-            converted = ImageCms.profileToProfile(colours, source, target, outputMode="RGB")
-            colours = converted or colours
+            converted = ImageCms.profileToProfile(colors, source, target, outputMode="RGB")
+            colors = converted or colors
         except (ImageCms.PyCMSError, OSError):
             pass  # a broken or mismatched profile: the plain numbers are the best reading left
-    colours = colours.convert("RGB")
+    colors = colors.convert("RGB")
     if alpha is not None:
-        colours.putalpha(alpha)
-    return colours
+        colors.putalpha(alpha)
+    return colors
 
 
 def _sixteen_bits(image: Image.Image) -> NDArray[np.float32] | None:
     """A 16-bit file's full depth in [0, 1], upright and in sRGB; None for any other.
 
-    Pillow has no 16-bit colour: it keeps the high byte of each value. Decoding a second time as
+    Pillow has no 16-bit color: it keeps the high byte of each value. Decoding a second time as
     if the bytes were swapped yields the low byte, and both together the value.
     """
     deep = _is_deep_png(image) and _is_srgb(image.info.get("icc_profile"))
@@ -164,13 +164,13 @@ def _sixteen_bits(image: Image.Image) -> NDArray[np.float32] | None:
 
 
 def _is_deep_png(image: Image.Image) -> bool:
-    """True for a PNG of 16-bit colour that is not decoded yet."""
+    """True for a PNG of 16-bit color that is not decoded yet."""
     tiles = getattr(image, "tile", None)
     return bool(image.format == "PNG" and tiles and tiles[0].args in ("RGB;16B", "RGBA;16B"))
 
 
 def _decode_png16(file: Any) -> NDArray[np.uint16]:
-    """The values of a PNG of 16-bit colour, h w c."""
+    """The values of a PNG of 16-bit color, h w c."""
     file.seek(0)
     data = file.read()
     decoded: list[NDArray[np.uint16]] = []

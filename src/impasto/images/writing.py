@@ -7,6 +7,7 @@ import os
 import struct
 import tempfile
 import zlib
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -52,8 +53,7 @@ def check_output(path: Path, bits: int = 8) -> str:
     Raises SettingError for a suffix or a bit depth that cannot be written, PictureError where the
     folder is missing or takes no file: before anything is painted.
     """
-    if path.is_dir():
-        raise PictureError(f"{path} is a folder: name a file in it")
+    check_place(path)
     try:
         chosen = FORMATS[path.suffix.lower()]
     except KeyError:
@@ -62,13 +62,6 @@ def check_output(path: Path, bits: int = 8) -> str:
         ) from None
     if bits == 16 and chosen != "PNG":
         raise SettingError(f"16 bit are written to PNG only: end {path.name!r} in .png")
-    try:
-        with tempfile.TemporaryFile(dir=path.parent):
-            pass
-    except OSError as error:
-        raise PictureError(
-            f"cannot write to the folder {path.parent} ({reason(error)}): name another with -o"
-        ) from error
     return chosen
 
 
@@ -165,28 +158,61 @@ def _notes(exif: bytes | None, recipe: str | None, gps: bool, format: str) -> tu
         return _notes(None, recipe, False, format) if exif else (b"", False)
 
 
-def write_bytes(data: bytes, path: Path) -> None:
-    """Write a file whole or not at all: to a temporary file beside it, synced, then renamed.
+def check_place(path: Path) -> None:
+    """PictureError if no file can be written there: before anything is painted."""
+    if path.is_dir():
+        raise PictureError(f"{path} is a folder: name a file in it")
+    folder = path.absolute().parent
+    if not folder.is_dir():
+        raise PictureError(f"there is no folder {folder}: make it first")
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise PictureError(
+            f"cannot write to the folder {folder} ({reason(error)}): name another with -o"
+        ) from error
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and those it lies in. PictureError where that cannot be."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise PictureError(
+            f"cannot make the folder {folder} ({reason(error)}): name another place with -o"
+        ) from error
+
+
+@contextlib.contextmanager
+def written_whole(path: Path) -> Iterator[Path]:
+    """A temporary file beside `path`, to be written; it is synced and takes that name at the end.
 
     Raises PictureError, with nothing left behind, where the disk is full or says no.
     """
     part = None
     try:
-        with tempfile.NamedTemporaryFile(
-            dir=path.parent, prefix=f".{path.name}.", suffix=".part", delete=False
-        ) as file:
-            part = Path(file.name)
-            file.write(data)
-            file.flush()
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+        os.close(handle)
+        part = Path(name)
+        yield part
+        with part.open("r+b") as file:
             os.fsync(file.fileno())
         part.chmod(0o666 & ~_umask())
         part.replace(path)
     except OSError as error:
-        raise PictureError(f"cannot write {path} ({reason(error)}): free space or name another "
-                           "place with -o") from error  # fmt: skip
+        raise PictureError(
+            f"cannot write {path} ({reason(error)}): free space or name another place with -o"
+        ) from error
     finally:
         if part is not None:
             part.unlink(missing_ok=True)
+
+
+def write_bytes(data: bytes, path: Path) -> None:
+    """Write a file whole or not at all. PictureError where the disk is full or says no."""
+    with written_whole(path) as part:
+        part.write_bytes(data)
 
 
 def to_pil(picture: Picture) -> Image.Image:

@@ -7,9 +7,21 @@
 from impasto.studies.figures import STUDIES
 from impasto.studies.report import OUTPUTS, write
 from impasto.studies.sheet import Axis, axes_of, contact_sheet, sheet
-from impasto.studies.study import Cell, Painted, Study, files_of, prepare, run, with_measures
+from impasto.studies.study import Cell, Study, StudyPicture, files_of, prepare, run, with_measures
 
 __all__ = [
-    "OUTPUTS", "STUDIES", "Axis", "Cell", "Painted", "Study", "axes_of", "contact_sheet",
-    "files_of", "prepare", "run", "sheet", "with_measures", "write",
-]  # fmt: skip
+    "OUTPUTS",
+    "STUDIES",
+    "Axis",
+    "Cell",
+    "Study",
+    "StudyPicture",
+    "axes_of",
+    "contact_sheet",
+    "files_of",
+    "prepare",
+    "run",
+    "sheet",
+    "with_measures",
+    "write",
+]

@@ -7,7 +7,7 @@ from typing import Any
 from impasto.errors import SettingError
 from impasto.images import Picture
 from impasto.settings import Settings, settings_for
-from impasto.studies.measures import distance_to_first, recognised, structure_kept
+from impasto.studies.measures import distance_to_first, recognized, structure_kept
 from impasto.studies.study import Cell, Plot, Study, stem
 
 Options = dict[str, Any]
@@ -35,7 +35,7 @@ def layers(photos: Sequence[Picture], style: str, options: Options) -> Study:
     ]  # fmt: skip
     return Study(
         "layers", "Which layers: content at a depth, style from the first layers on",
-        "To the right the painting's structures grow larger: relu1_1 knows colours and grain "
+        "To the right the painting's structures grow larger: relu1_1 knows colors and grain "
         "alone, relu5_1 whole forms. Downwards the photo's detail goes: relu1_2 keeps every pixel, "
         "relu5_2 the arrangement of things.",
         tuple(f"content {name}" for name in SECOND_LAYERS),
@@ -59,20 +59,21 @@ def weights(
         for c, beta in enumerate(betas)
     ]  # fmt: skip
     return Study(
-        "weights", "How much the photo and the painting weigh",
+        "weights",
+        "How much the photo and the painting weigh",
         "Only the ratio alpha / beta counts: along a diagonal the pictures are nearly the same. A "
         "large ratio leaves the photo, a small one the painting's texture.",
         tuple(f"alpha {value:g}" for value in alphas),
         tuple(f"beta {value:g}" for value in betas),
         tuple(cells),
         (TRADE,),
-    )  # fmt: skip
+    )
 
 
 def inits(
     photos: Sequence[Picture], style: str, options: Options, seeds: Sequence[int] = (0, 1, 2)
 ) -> Study:
-    """The same run from the photo, from the photo recoloured, from the painting, from noise."""
+    """The same run from the photo, from the photo recolored, from the painting, from noise."""
     photo = _one(photos)
     starts = [("content", 0), ("recolored", 0), ("style", 0), *(("noise", s) for s in seeds)]
     names = [f"noise, seed {s}" if start == "noise" else start for start, s in starts]
@@ -85,7 +86,7 @@ def inits(
         "inits", "Where to start from",
         "The problem has many solutions, and each start finds one near it. From the photo its "
         "edges stay, from the painting the painting's own places, and every seed of noise goes to "
-        "another picture. Noise takes longest; the photo in the painting's colours is ahead from "
+        "another picture. Noise takes longest; the photo in the painting's colors is ahead from "
         "the first step.",
         ("",), tuple(names), tuple(cells),
         (Plot("losses", "step", "total", "loss"),),
@@ -95,9 +96,11 @@ def inits(
 
 
 def steps(
-    photos: Sequence[Picture], style: str, options: Options,
+    photos: Sequence[Picture],
+    style: str,
+    options: Options,
     marks: Sequence[int] = (1, 5, 10, 20, 50, 100, 200),
-) -> Study:  # fmt: skip
+) -> Study:
     """One run at one scale, its picture after each of these numbers of steps, the loss curve."""
     photo = _one(photos)
     if min(marks, default=0) < 1:
@@ -107,7 +110,7 @@ def steps(
     cells = [_cell(0, c, {"steps": m}, photo, style, given, m) for c, m in enumerate(marks)]
     return Study(
         "steps", "How many steps",
-        "Strokes come in the first ten or twenty steps; from the photo as it is, colours go on "
+        "Strokes come in the first ten or twenty steps; from the photo as it is, colors go on "
         "coming for two hundred. The content loss rises from zero, as the run began at the photo, "
         "and then stays, while the style loss keeps falling.",
         ("",), tuple(f"{m} step{'s' * (m > 1)}" for m in marks), tuple(cells),
@@ -117,7 +120,7 @@ def steps(
 
 
 def optimizers(photos: Sequence[Picture], style: str, options: Options) -> Study:
-    """Every optimiser for as many steps, the loss against seconds."""
+    """Every optimizer for as many steps, the loss against seconds."""
     photo = _one(photos)
     names = ("lbfgs", "adam", "rmsprop", "adagrad", "sgd")
     cells = [
@@ -138,14 +141,17 @@ def optimizers(photos: Sequence[Picture], style: str, options: Options) -> Study
 
 
 def scale(
-    photos: Sequence[Picture], style: str, options: Options,
+    photos: Sequence[Picture],
+    style: str,
+    options: Options,
     scales: Sequence[float] = (0.25, 0.5, 1, 2),
-) -> Study:  # fmt: skip
+) -> Study:
     """The size of the strokes (columns), at one scale and coarse to fine (rows)."""
     photo = _one(photos)
     ways: list[tuple[str, dict[str, Any]]] = [
-        ("one scale", {"coarsest": 0, "steps": 60}), ("coarse to fine", {"coarsest": 64}),
-    ]  # fmt: skip
+        ("one scale", {"coarsest": 0, "steps": 60}),
+        ("coarse to fine", {"coarsest": 64}),
+    ]
     cells = [
         _cell(r, c, {"way": way, "style_scale": value}, photo, style,
               SMALL | changes | options | {"style_scale": value})
@@ -167,7 +173,7 @@ def content(
 ) -> Study:
     """One painting on several photos (columns), each as it is and as a mosaic of itself (rows).
 
-    A mosaic has the photo's own colours and contrast, and is busier: what differs between rows is
+    A mosaic has the photo's own colors and contrast, and is busier: what differs between rows is
     busyness alone, what differs between columns is much else, too.
     """
     if min(tilings, default=0) < 1:
@@ -179,16 +185,18 @@ def content(
         for c, (photo, name) in enumerate(zip(photos, names, strict=True))
     ]
     return Study(
-        "content", "Simple and busy photos",
+        "content",
+        "Simple and busy photos",
         "Downwards the same photo is busier, and less of its structure survives: the strokes are "
         "as large as before, its things are smaller. Between photos contrast counts for more: a "
         "dark or hazy one leaves the painting more room than a busy one of strong outlines.",
         tuple("as it is" if count == 1 else f"{count} x {count}" for count in tilings),
-        tuple(names), tuple(cells),
+        tuple(names),
+        tuple(cells),
         (Plot("points", "busyness", "structure", "structure that survives"),),
         structure_kept,
         ("busyness", "structure"),
-    )  # fmt: skip
+    )
 
 
 def _mosaic(photo: Picture, count: int) -> Picture:
@@ -202,17 +210,20 @@ def _mosaic(photo: Picture, count: int) -> Picture:
 
 
 def strength(
-    photos: Sequence[Picture], style: str, options: Options,
+    photos: Sequence[Picture],
+    style: str,
+    options: Options,
     strengths: Sequence[float] = (0.1, 0.3, 0.5, 0.7, 0.9),
-) -> Study:  # fmt: skip
+) -> Study:
     """Each photo (rows) at several strengths (columns)."""
     names = _unlike([Path(photo.name).stem for photo in photos])
     cells = [
-        _cell(r, c, {"": name, "strength": value}, photo, style,
-              QUICK | options | {"strength": value})
+        _cell(
+            r, c, {"": name, "strength": value}, photo, style, QUICK | options | {"strength": value}
+        )
         for r, (photo, name) in enumerate(zip(photos, names, strict=True))
         for c, value in enumerate(strengths)
-    ]  # fmt: skip
+    ]
     return Study(
         "strength", "From the photo to the painting",
         "Every step to the right goes further from the photo and nearer to the painting. A network "
@@ -222,7 +233,7 @@ def strength(
         (Plot("lines", "column", "lpips", "distance to the photo"),
          Plot("lines", "column", "style", "distance to the painting"),
          Plot("lines", "column", "own_label", "probability of what the network saw in the photo")),
-        recognised,
+        recognized,
         ("lpips", "style", "own_label"),
     )  # fmt: skip
 
@@ -246,8 +257,8 @@ def reconstruct(photos: Sequence[Picture], style: str, options: Options) -> Stud
     return Study(
         "reconstruct", "What the layers know",
         "Above, the photo from noise: relu1_2 gives every pixel back, deep layers the things and "
-        "where they are, but neither their colours nor their fine detail. Below, the painting from "
-        "noise: colour and grain from relu1_1, longer strokes with each layer, whole forms with "
+        "where they are, but neither their colors nor their fine detail. Below, the painting from "
+        "noise: color and grain from relu1_1, longer strokes with each layer, whole forms with "
         "relu5_1, and never its arrangement.",
         ("photo's features", "painting's moments"),
         tuple(f"{second}; to {first}" for first, second in zip(STYLE_LAYERS, SECOND_LAYERS,

@@ -7,10 +7,10 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from impasto import colour, images
+from impasto import images
 from impasto.errors import WeightsError
-from impasto.images import Picture
-from impasto.studies.study import Numbers, Painted
+from impasto.images import Picture, color
+from impasto.studies.study import Numbers, StudyPicture
 
 SOBEL = ((-1.0, 0.0, 1.0), (-2.0, 0.0, 2.0), (-1.0, 0.0, 1.0))
 SIDE = 256  # px, long side at which structure is measured: what the eye takes in at once
@@ -43,7 +43,7 @@ def structure(result: Picture, photo: Picture) -> float:
     return float((kept * deviation).sum() / deviation.sum().clamp_min(1e-9))
 
 
-def structure_kept(painted: Sequence[Painted]) -> list[Numbers]:
+def structure_kept(painted: Sequence[StudyPicture]) -> list[Numbers]:
     """How busy each photo is, and how much of its structure its picture keeps."""
     return [
         {
@@ -54,10 +54,10 @@ def structure_kept(painted: Sequence[Painted]) -> list[Numbers]:
     ]
 
 
-def recognised(painted: Sequence[Painted]) -> list[Numbers]:
+def recognized(painted: Sequence[StudyPicture]) -> list[Numbers]:
     """Whether EfficientNet-Lite0 still sees in each picture what it saw in the photo, 1 or 0, and
     how surely (`classify.agreement`); nothing where impasto[classify] is not installed."""
-    from impasto.classify import Classifier, agreement
+    from impasto.evaluation.classify import Classifier, agreement
 
     try:
         classifier = Classifier()
@@ -67,12 +67,12 @@ def recognised(painted: Sequence[Painted]) -> list[Numbers]:
     found = [
         agreement(photos[one.cell.content], classifier.predict(one.picture)) for one in painted
     ]
-    return [{"recognised": float(a.same), "own_label": a.after} for a in found]
+    return [{"recognized": float(a.same), "own_label": a.after} for a in found]
 
 
-def distance_to_first(painted: Sequence[Painted]) -> list[Numbers]:
+def distance_to_first(painted: Sequence[StudyPicture]) -> list[Numbers]:
     """LPIPS of each picture to the first one."""
-    from impasto.lpips import LPIPS
+    from impasto.networks.lpips import LPIPS
 
     lpips = LPIPS()
     with torch.no_grad():
@@ -82,7 +82,7 @@ def distance_to_first(painted: Sequence[Painted]) -> list[Numbers]:
 
 def _lightness(picture: Picture) -> Float[Tensor, "1 1 h w"]:
     size = images.fit(picture.size, SIDE)
-    return colour.oklab(picture.resized(*size).pixels)[:, :1]
+    return color.oklab(picture.resized(*size).pixels)[:, :1]
 
 
 def _slopes(lightness: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""A study written down: a labelled figure, a table of numbers, a page that needs nothing else."""
+"""A study written down: a labeled figure, a table of numbers, a page that needs nothing else."""
 
 import csv
 import io
@@ -10,29 +10,30 @@ from typing import Any
 
 from PIL import Image
 
-from impasto import images, pages, paintings, plot
-from impasto.images import Picture
+from impasto import images
+from impasto.images import Picture, paintings
+from impasto.reports import pages, plots
 from impasto.settings import Settings, as_text, settings_for
-from impasto.studies.study import Cell, Painted, Plot, Study, content_file
+from impasto.studies.study import Cell, Plot, Study, StudyPicture, content_file
 
 THUMB = 256  # px of the pictures in the figure
 OUTPUTS = ("figure.png", "figure.pdf", "numbers.csv", "report.html")
 UNIT = 1.9  # inches of a cell's width
 
 
-def write(study: Study, painted: Sequence[Painted], folder: Path, command: str) -> None:
+def write(study: Study, painted: Sequence[StudyPicture], folder: Path, command: str) -> None:
     """Write figure.png, figure.pdf, numbers.csv and report.html into a folder.
 
     command: what was typed, for the page. Raises SettingError where matplotlib is not installed.
     """
     made = figure(study, painted)
-    plot.write(made, folder / "figure.png")
-    plot.write(made, folder / "figure.pdf")
+    plots.write(made, folder / "figure.png")
+    plots.write(made, folder / "figure.pdf")
     images.write_bytes(table(study, painted).encode(), folder / "numbers.csv")
     images.write_bytes(page(study, painted, command).encode(), folder / "report.html")
 
 
-def figure(study: Study, painted: Sequence[Painted]) -> Any:
+def figure(study: Study, painted: Sequence[StudyPicture]) -> Any:
     """The pictures in rows and columns with their labels, photo and painting before them (photos
     above, where each column has its own), and the study's plots below."""
     above = int(len({one.cell.content for one in painted if one.cell.row == 0}) > 1)
@@ -42,7 +43,7 @@ def figure(study: Study, painted: Sequence[Painted]) -> Any:
     ratio = first.content.size[1] / first.content.size[0]
     height = UNIT * (down * (ratio + 0.22) + 0.5)
     below = 2.9 if diagrams else 0.0
-    made = plot.figures()(figsize=(UNIT * (across + 0.15), height + below), layout="constrained")
+    made = plots.figures()(figsize=(UNIT * (across + 0.15), height + below), layout="constrained")
     made.suptitle(study.title, fontsize=13)
     parts = made.subfigures(2, 1, height_ratios=[height, below]) if diagrams else [made]
     grid = parts[0].subplots(down, across, squeeze=False)
@@ -59,13 +60,13 @@ def figure(study: Study, painted: Sequence[Painted]) -> Any:
     return made
 
 
-def plots_of(study: Study, painted: Sequence[Painted]) -> list[Plot]:
+def plots_of(study: Study, painted: Sequence[StudyPicture]) -> list[Plot]:
     """The study's plots, but for those of numbers that could not be measured here."""
     known = set.intersection(*(set(one.numbers) for one in painted))
     return [plot for plot in study.plots if plot.kind == "losses" or plot.y in known]
 
 
-def draw(axes: Any, diagram: Plot, study: Study, painted: Sequence[Painted]) -> None:
+def draw(axes: Any, diagram: Plot, study: Study, painted: Sequence[StudyPicture]) -> None:
     """A diagram of a study."""
     axes.set_title(diagram.title, fontsize=10)
     axes.spines[["top", "right"]].set_visible(False)
@@ -74,7 +75,7 @@ def draw(axes: Any, diagram: Plot, study: Study, painted: Sequence[Painted]) -> 
     )
 
 
-def table(study: Study, painted: Sequence[Painted]) -> str:
+def table(study: Study, painted: Sequence[StudyPicture]) -> str:
     """Every number as comma-separated values, with the command that paints the picture."""
     names = list(dict.fromkeys(name for one in painted for name in one.numbers))
     buffer = io.StringIO()
@@ -92,7 +93,7 @@ def table(study: Study, painted: Sequence[Painted]) -> str:
     return buffer.getvalue()
 
 
-def command_of(one: Painted) -> str:
+def command_of(one: StudyPicture) -> str:
     """The command that paints a cell's picture."""
     cell, settings = one.cell, one.cell.settings
     words = ["impasto", "stylize", _photo_of(cell), cell.style]
@@ -121,7 +122,7 @@ def options_of(settings: Settings) -> list[str]:
     return words
 
 
-def page(study: Study, painted: Sequence[Painted], command: str) -> str:
+def page(study: Study, painted: Sequence[StudyPicture], command: str) -> str:
     """A page with the pictures, a slider between photo and result, the plots and all commands; it
     needs no other file and no network."""
     names = list(dict.fromkeys(name for one in painted for name in one.numbers))
@@ -150,7 +151,7 @@ def page(study: Study, painted: Sequence[Painted], command: str) -> str:
     )  # fmt: skip
 
 
-def _cell(axes: Any, one: Painted, study: Study, above: int) -> None:
+def _cell(axes: Any, one: StudyPicture, study: Study, above: int) -> None:
     """A picture with its labels and its numbers, two a line."""
     axes.imshow(_thumb(one.picture))
     shown = [f"{name} {one.numbers[name]:.3g}" for name in study.numbers if name in one.numbers]
@@ -162,7 +163,9 @@ def _cell(axes: Any, one: Painted, study: Study, above: int) -> None:
         axes.set_ylabel(study.rows[one.cell.row], fontsize=9)
 
 
-def _inputs(grid: Any, study: Study, painted: Sequence[Painted], above: int, before: int) -> None:
+def _inputs(
+    grid: Any, study: Study, painted: Sequence[StudyPicture], above: int, before: int
+) -> None:
     """The photos, each before its row or above its column, and the painting where there is room."""
     painting = paintings.picture(painted[0].cell.style)
     if above:
@@ -182,9 +185,9 @@ def _inputs(grid: Any, study: Study, painted: Sequence[Painted], above: int, bef
         axes.set_title(name, fontsize=9)
 
 
-def _losses(axes: Any, diagram: Plot, study: Study, painted: Sequence[Painted]) -> None:
+def _losses(axes: Any, diagram: Plot, study: Study, painted: Sequence[StudyPicture]) -> None:
     """A term's way down: a line for each run; with y `each`, one for each term of the longest."""
-    lines: list[tuple[str, str, Painted]]
+    lines: list[tuple[str, str, StudyPicture]]
     longest = max(painted, key=lambda one: len(one.history))
     if diagram.y == "each":
         terms = [name for name in ("content", "style", "total") if name in longest.history[-1]]
@@ -198,7 +201,7 @@ def _losses(axes: Any, diagram: Plot, study: Study, painted: Sequence[Painted]) 
     axes.legend(frameon=False, fontsize=7, ncols=2)
 
 
-def _points(axes: Any, diagram: Plot, study: Study, painted: Sequence[Painted]) -> None:
+def _points(axes: Any, diagram: Plot, study: Study, painted: Sequence[StudyPicture]) -> None:
     for one in painted:
         x, y = one.numbers[diagram.x], one.numbers[diagram.y]
         first = one.cell.column == 0 and study.rows[one.cell.row]
@@ -211,7 +214,7 @@ def _points(axes: Any, diagram: Plot, study: Study, painted: Sequence[Painted]) 
         axes.legend(frameon=False, fontsize=7)
 
 
-def _lines(axes: Any, diagram: Plot, study: Study, painted: Sequence[Painted]) -> None:
+def _lines(axes: Any, diagram: Plot, study: Study, painted: Sequence[StudyPicture]) -> None:
     for row, name in enumerate(study.rows):
         ours = [one for one in painted if one.cell.row == row]
         columns = [one.cell.column for one in ours]
@@ -221,7 +224,7 @@ def _lines(axes: Any, diagram: Plot, study: Study, painted: Sequence[Painted]) -
     axes.legend(frameon=False, fontsize=7)
 
 
-def _name(one: Painted, study: Study) -> str:
+def _name(one: StudyPicture, study: Study) -> str:
     parts = (study.rows[one.cell.row], study.columns[one.cell.column])
     return ", ".join(part for part in parts if part)
 
@@ -231,7 +234,7 @@ def _thumb(picture: Picture) -> Image.Image:
     return images.to_pil(Picture(picture.resized(*size).pixels))
 
 
-def _like(photo: Picture, painted: Sequence[Painted]) -> Picture:
+def _like(photo: Picture, painted: Sequence[StudyPicture]) -> Picture:
     """The photo at the size of its largest result."""
     sizes = [one.picture.size for one in painted if one.cell.content is photo]
     return photo.resized(*max(sizes))
@@ -241,8 +244,8 @@ def _named(name: str, picture: Picture) -> dict[str, str]:
     return {"name": name, "picture": pages.picture_uri(picture)}
 
 
-def _svg(diagram: Plot, study: Study, painted: Sequence[Painted]) -> str:
+def _svg(diagram: Plot, study: Study, painted: Sequence[StudyPicture]) -> str:
     """A diagram as a data URI of an SVG."""
-    made = plot.figures()(figsize=(5.5, 3.6), layout="constrained")
+    made = plots.figures()(figsize=(5.5, 3.6), layout="constrained")
     draw(made.add_subplot(), diagram, study, painted)
     return pages.figure_uri(made)

@@ -11,7 +11,7 @@ from impasto import images
 from impasto.errors import SettingError
 from impasto.images import Picture
 from impasto.settings import settings_for
-from impasto.studies.study import Cell, Painted, Study, stem
+from impasto.studies.study import Cell, Study, StudyPicture, stem
 
 STYLE = "style"  # the name of the axis that is no setting
 USUAL: dict[str, Any] = {"preset": "draft", "size": 256}  # small and fast
@@ -46,8 +46,9 @@ def axes_of(styles: Sequence[str], options: Mapping[str, Sequence[Any] | None]) 
         names = ", ".join(axis.name for axis in found)
         raise SettingError(f"{names} all have several values: vary one or two things at a time")
     if not found:
-        raise SettingError("nothing changes: give an option several values, such as --strength "
-                           "0.2 0.5 0.8")  # fmt: skip
+        raise SettingError(
+            "nothing changes: give an option several values, such as --strength 0.2 0.5 0.8"
+        )
     return found if len(found) == 2 else [Axis("", ("",)), *found]
 
 
@@ -77,7 +78,7 @@ def sheet(
     return Study("sheet", "sheet", "", rows.labels(), columns.labels(), tuple(cells))
 
 
-def contact_sheet(photo: Picture, study: Study, painted: Sequence[Painted]) -> Image.Image:
+def contact_sheet(photo: Picture, study: Study, painted: Sequence[StudyPicture]) -> Image.Image:
     """The grid as one picture: labels above and to the left, the photo before the first row."""
     width, height = images.fit(photo.size, THUMB)
     font = ImageFont.load_default(TEXT)

@@ -4,7 +4,6 @@ What is there already, painted the same way, is neither painted nor measured aga
 was stopped goes on where it was.
 """
 
-import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,15 +11,16 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from impasto import images, paint
+from impasto import fingerprint, images
 from impasto.errors import ImpastoError, PictureError
 from impasto.images import Picture
+from impasto.painting import start_run
+from impasto.painting.run import Record
 from impasto.scene import Scene
 from impasto.settings import Settings
-from impasto.step import Record
 
 if TYPE_CHECKING:
-    from impasto.judge import Judge
+    from impasto.evaluation.judge import Judge
 
 NOTES = "notes"  # the folder for what is known of each picture
 
@@ -43,7 +43,7 @@ class Cell:
 
 
 @dataclass(frozen=True, eq=False)
-class Painted:
+class StudyPicture:
     """A cell with its picture, the judge's numbers, and the record of each of its steps."""
 
     cell: Cell
@@ -52,7 +52,7 @@ class Painted:
     history: list[Record]
 
 
-Measure = Callable[[Sequence[Painted]], list[Numbers]]
+Measure = Callable[[Sequence[StudyPicture]], list[Numbers]]
 """What a study measures besides the judge's numbers, for each of its pictures."""
 
 
@@ -69,7 +69,7 @@ class Plot:
 
 @dataclass(frozen=True, eq=False)
 class Study:
-    """What is painted, how it is labelled, and what one should see in it."""
+    """What is painted, how it is labeled, and what one should see in it."""
 
     name: str
     title: str
@@ -83,7 +83,7 @@ class Study:
     """Those under each picture; the table has all."""
 
 
-def run(study: Study, folder: Path, judged: bool = True) -> Iterator[Painted]:
+def run(study: Study, folder: Path, judged: bool = True) -> Iterator[StudyPicture]:
     """Paint and measure every cell into a folder, run by run, and yield it.
 
     Cells of one run (the same but for `after`) are painted in one go. Raises ImpastoError for
@@ -97,7 +97,7 @@ def run(study: Study, folder: Path, judged: bool = True) -> Iterator[Painted]:
             if judged:
                 key = id(cell.content), cell.style
                 numbers = _judged(cell, picture, folder, judges, key)
-            yield Painted(cell, picture, numbers, history)
+            yield StudyPicture(cell, picture, numbers, history)
 
 
 def file_of(cell: Cell, folder: Path) -> Path:
@@ -129,7 +129,7 @@ def _painted(cells: Sequence[Cell], folder: Path) -> Iterator[tuple[Cell, Pictur
             assert found is not None
             yield cell, *found
         return
-    painter, seconds = paint.run_of(scene), []
+    painter, seconds = start_run(scene), []
     if cells[0].content.origin is None:  # made here: its commands need a file
         images.write_bytes(images.encode(cells[0].content), content_file(cells[0], folder))
     wanted = {cell.after: cell for cell in cells}
@@ -139,7 +139,7 @@ def _painted(cells: Sequence[Cell], folder: Path) -> Iterator[tuple[Cell, Pictur
         if number not in wanted:
             continue
         cell = wanted[number]
-        result = paint.result(step)
+        result = step.result()
         result.save(file_of(cell, folder))
         history = [r | {"seconds": s} for r, s in zip(result.history, seconds, strict=True)]
         note = {"picture": _digest(cell, folder), "history": history}
@@ -168,7 +168,7 @@ def _judged(
     cell: Cell, picture: Picture, folder: Path, judges: dict[Any, "Judge"], key: Any
 ) -> Numbers:
     """The judge's numbers, and seconds and losses; from the cell's note if it has them."""
-    from impasto.judge import NUMBERS, Judge
+    from impasto.evaluation.judge import NUMBERS, Judge
 
     note: dict[str, Any] = json.loads(_note(cell, folder).read_text("utf-8"))
     if "numbers" not in note:
@@ -178,20 +178,22 @@ def _judged(
         numbers = {name: getattr(verdict, name) for name in NUMBERS}
         last = note["history"][-1]
         note["numbers"] = numbers | {
-            "steps": len(note["history"]), "seconds": last["seconds"], "loss": last["total"],
-        }  # fmt: skip
+            "steps": len(note["history"]),
+            "seconds": last["seconds"],
+            "loss": last["total"],
+        }
         images.write_bytes(json.dumps(note).encode(), _note(cell, folder))
     found: Numbers = note["numbers"]
     return found
 
 
-def with_measures(study: Study, painted: Sequence[Painted]) -> list[Painted]:
+def with_measures(study: Study, painted: Sequence[StudyPicture]) -> list[StudyPicture]:
     """The same with what the study itself measures."""
     if study.measure is None:
         return list(painted)
     more = study.measure(painted)
     return [
-        Painted(p.cell, p.picture, p.numbers | found, p.history)
+        StudyPicture(p.cell, p.picture, p.numbers | found, p.history)
         for p, found in zip(painted, more, strict=True)
     ]
 
@@ -207,10 +209,7 @@ def prepare(folder: Path, names: set[str], force: bool) -> None:
             f"{folder} has other files in it ({others[0]}): name another with -o, or add to it "
             "with --force"
         )
-    try:
-        (folder / NOTES).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise PictureError(f"cannot make the folder {folder} ({error.strerror})") from error
+    images.make_folder(folder / NOTES)
 
 
 def stem(parts: Mapping[str, Any]) -> str:
@@ -224,4 +223,4 @@ def _note(cell: Cell, folder: Path) -> Path:
 
 
 def _digest(cell: Cell, folder: Path) -> str:
-    return hashlib.sha256(file_of(cell, folder).read_bytes()).hexdigest()[:16]
+    return fingerprint.of_file(file_of(cell, folder))[: fingerprint.DIGITS]

@@ -1,0 +1,1 @@
+"""What several benchmarks share: how figures are published, and the textbook implementation."""

@@ -1,0 +1,77 @@
+"""`impasto stylize`: one photo, one or more paintings, one picture."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from impasto.cli.options import Options, settings_from
+from impasto.cli.outputs import OUTPUT, Outputs
+from impasto.cli.regions import MASKS, NO_PAINTING, several
+from impasto.errors import SettingError
+
+if TYPE_CHECKING:
+    from impasto.images import Picture
+
+
+def stylize(
+    content: Annotated[str, Parameter(allow_leading_hyphen=True)],
+    /,
+    *styles: str,
+    mask: Annotated[Path | None, Parameter(group=MASKS)] = None,
+    region: Annotated[tuple[str, ...], several(MASKS)] = (),
+    style_mask: Annotated[tuple[str, ...], several(MASKS)] = (),
+    resume: Annotated[Path | None, Parameter(group=OUTPUT)] = None,
+    outputs: Annotated[Outputs, Parameter(name="*")] = Outputs(),  # noqa: B008 - frozen
+    options: Annotated[Options, Parameter(name="*")] = None,
+) -> int:
+    """Repaint a photo in the style of a painting, or of several.
+
+    Ctrl-C stops and saves the picture so far (exit status 130).
+
+    Parameters
+    ----------
+    content
+        The photo, a file; - reads it from stdin.
+    styles
+        The paintings: files, folders of pictures, or the names of built-in ones (`impasto styles`
+        lists them). Several are blended, see --style-weights.
+    mask
+        Where to paint: white is painted, black stays the photo, gray is between.
+    region
+        A part of the photo that takes a style of its own: NAME=MASK:STYLE, white in MASK belongs to
+        it; rest:STYLE is for what is left; :STRENGTH may follow. Give it once for each region.
+    style_mask
+        Take the strokes from the white part of this mask of the painting; NAME=FILE for a region's.
+    resume
+        Go on from this checkpoint, with the same pictures and options: the result is the same as
+        without the interruption.
+    """
+    settings = settings_from(options)
+    if not styles and not region:
+        raise SettingError(NO_PAINTING)
+
+    from impasto.cli import outputs as output
+    from impasto.cli.regions import regions
+    from impasto.cli.run import paint
+    from impasto.painting import start_run
+    from impasto.scene import Scene
+
+    parts, main_mask = regions(region, style_mask)
+    styled = styles[0] if len(styles) == 1 else list(styles) or None
+    names = [*styles, *(str(part.style) for part in parts)]
+    default = None if content == "-" else output.beside(Path(content), names, ".png")
+    masks = [str(m) for part in parts for m in (part.mask, part.style_mask) if m is not None]
+    inputs = [content, *names, *masks, *map(str, (mask, main_mask))]
+    checked = output.check(outputs, default, inputs, resume)
+    scene = Scene(_content(content), styled, settings, mask, main_mask, parts)
+    return paint(start_run(scene, resume), checked)
+
+
+def _content(content: str) -> "Picture":
+    from impasto import images
+
+    if content == "-":
+        return images.read(sys.stdin.buffer.read(), "stdin")
+    return images.read(content)

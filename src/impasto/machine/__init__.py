@@ -1,0 +1,22 @@
+"""What this computer can do: its device and number formats, its memory.
+
+Takes plain values and knows no settings: `start` chooses, `Compute.tuned` computes so and gives the
+caller's state back.
+"""
+
+from impasto.machine.compute import Compute, start
+from impasto.machine.device import (
+    SOME_BYTES,
+    Precision,
+    choose_device,
+    choose_dtype,
+    has_bfloat16,
+    has_float16,
+    keep_large_buffers,
+    wait_for,
+)
+
+__all__ = [
+    "SOME_BYTES", "Compute", "Precision", "choose_device", "choose_dtype", "has_bfloat16",
+    "has_float16", "keep_large_buffers", "start", "wait_for",
+]  # fmt: skip

@@ -1,0 +1,199 @@
+"""Minimize an objective over the pixels of one scale, one step at a time."""
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from impasto.errors import DivergedError
+from impasto.machine.buffers import Buffers
+from impasto.optimizers.lbfgs import FIRST_STEP, Lbfgs
+from impasto.settings import Settings
+
+Terms = dict[str, Float[Tensor, ""]]
+Evaluate = Callable[[Tensor], tuple[Terms, Tensor]]
+"""A picture to its loss terms (with their sum as `total`) and the gradient of that sum."""
+Optimizer = Lbfgs | torch.optim.Optimizer
+
+LEARNING_RATES = {"lbfgs": 1.0, "adam": 0.02, "adagrad": 0.1, "sgd": 0.02, "rmsprop": 0.005}
+DIVERGENCE = 10.0  # a loss so many times that of the start has run away
+RISE = 1.1  # times the loss before: such a step of L-BFGS is taken back
+RETREATS = 5  # in a row; after that the rise is taken, unless it has run away
+RESTARTS = 3  # of a run that diverged, from its best picture and with empty memory
+
+
+class Minimizer:
+    """The pixels of one scale and the memory of the optimizer that moves them.
+
+    Every step is one evaluation: L-BFGS takes its full step, and takes it back if the loss rose by
+    a tenth. Its pixels are free, those of the first-order methods are clamped to [0, 1]. A loss
+    that is not finite, or ten times that of the start, sends the run back to its best picture with
+    empty memory; the fourth time it raises DivergedError. `pixels` is live: clone it to keep it.
+    `first_step` is that of L-BFGS, in units of full brightness; `known` is what it knows of the
+    loss before its first step (see `Spectrum`). `buffers` lend it memory between evaluations. Its
+    pairs are kept in `dtype`, else in that of the pixels.
+    """
+
+    def __init__(
+        self,
+        image: Float[Tensor, "1 3 h w"],
+        settings: Settings,
+        first_step: float = FIRST_STEP,
+        known: Tensor | None = None,
+        buffers: Buffers | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        self.settings, self.first_step, self.known = settings, first_step, known
+        self.buffers, self.dtype = buffers, dtype
+        self.pixels = image.detach().clone()
+        self.best, self.best_loss = self.pixels.clone(), math.inf
+        self.first_loss: float | None = None
+        self.last_loss: float | None = None  # before the step that was taken last
+        self.restarts = self.retreats = 0  # of the run; in a row
+        self.optimizer: Optimizer | None = None
+        self.sgd_rate = 0.0  # the rate of sgd in units of its first gradient
+
+    def step(self, evaluate: Evaluate) -> Terms:
+        """Take one step; the loss terms before it, where the processor reads them."""
+        terms, gradient = self._evaluate(evaluate)
+        loss = float(terms["total"])
+        self.first_loss = loss if self.first_loss is None else self.first_loss
+        if self._uphill(loss):
+            assert isinstance(self.optimizer, Lbfgs)
+            self.retreats += 1
+            self.pixels.grad = gradient
+            self.optimizer.retreat()
+            self.pixels.grad = None
+            return terms
+        if not math.isfinite(loss) or loss > DIVERGENCE * self.first_loss:
+            terms, gradient = self._restart(loss, evaluate)
+        elif loss < self.best_loss:
+            self.best_loss = loss
+            self.best.copy_(self.pixels)
+        self.last_loss, self.retreats = float(terms["total"]), 0
+        if self.optimizer is None:
+            # The rate in units of brightness: losses differ by ten orders of magnitude.
+            size = float(gradient.square().mean().sqrt().clamp_min(1e-30))
+            self.sgd_rate = self._rate() / size
+            self.optimizer = self._optimizer()
+        self.pixels.grad = gradient
+        self.optimizer.step()
+        self.pixels.grad = None
+        if self.settings.optimizer != "lbfgs":
+            self.pixels.clamp_(0, 1)
+        return terms
+
+    @property
+    def learned(self) -> Tensor | None:
+        """What another size of the same loss may begin with as `known`."""
+        spectrum = self.optimizer.spectrum if isinstance(self.optimizer, Lbfgs) else None
+        return spectrum.scale if spectrum is not None and spectrum.learned else self.known
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """All that a later `load` needs to go on as if nothing had happened: tensors, numbers."""
+        tensors = {"pixels": self.pixels, "best": self.best}
+        if self.known is not None:
+            tensors["known"] = self.known.clone()  # a file holds no tensor twice
+        numbers = {
+            "best_loss": self.best_loss if math.isfinite(self.best_loss) else None,
+            "first_loss": self.first_loss,
+            "last_loss": self.last_loss,
+            "retreats": self.retreats,
+            "restarts": self.restarts,
+            "sgd_rate": self.sgd_rate,
+        }
+        if self.optimizer is not None:
+            for name, value in _state_of(self.optimizer).items():
+                if isinstance(value, Tensor):
+                    tensors[f"optimizer.{name}"] = value
+                else:
+                    numbers[f"optimizer.{name}"] = value
+        return tensors, numbers
+
+    def load(self, tensors: Mapping[str, Tensor], numbers: Mapping[str, Any]) -> None:
+        """Go on from a state."""
+        self.pixels.copy_(tensors["pixels"])
+        self.best.copy_(tensors["best"])
+        known = tensors.get("known")
+        self.known = None if known is None else known.to(self.pixels, copy=True)
+        best_loss = numbers["best_loss"]
+        self.best_loss = math.inf if best_loss is None else best_loss
+        self.first_loss, self.last_loss = numbers["first_loss"], numbers["last_loss"]
+        self.restarts, self.retreats = numbers["restarts"], numbers["retreats"]
+        self.sgd_rate = numbers["sgd_rate"]
+        memory: dict[str, Any] = {
+            name.removeprefix("optimizer."): value
+            for name, value in {**tensors, **numbers}.items()
+            if name.startswith("optimizer.")
+        }
+        if memory:
+            self.optimizer = self._optimizer()
+            _load_into(self.optimizer, memory, self.pixels)
+
+    def _uphill(self, loss: float) -> bool:
+        """True if L-BFGS, which has no line search, took a step that it had better not."""
+        if not isinstance(self.optimizer, Lbfgs) or self.last_loss is None:
+            return False
+        return RISE * self.last_loss < loss < math.inf and self.retreats < RETREATS
+
+    def _restart(self, loss: float, evaluate: Evaluate) -> tuple[Terms, Tensor]:
+        """Back to the best picture with empty memory, or DivergedError."""
+        self.restarts += 1
+        if self.restarts > RESTARTS or self.optimizer is None:
+            raise DivergedError(
+                f"the loss went from {self.first_loss:.4g} to {loss:.4g} with "
+                f"{self.settings.optimizer} at learning rate {self._rate():g}: lower "
+                "--learning-rate, or use --optimizer adam or --precision float32"
+            )
+        self.pixels.copy_(self.best)
+        self.optimizer = None
+        return self._evaluate(evaluate)
+
+    def _evaluate(self, evaluate: Evaluate) -> tuple[Terms, Tensor]:
+        """An evaluation, its terms fetched together: a card is waited for once a step."""
+        terms, gradient = evaluate(self.pixels)
+        values = torch.stack(list(terms.values())).cpu()
+        return dict(zip(terms, values, strict=True)), gradient
+
+    def _rate(self) -> float:
+        return self.settings.learning_rate or LEARNING_RATES[self.settings.optimizer]
+
+    def _optimizer(self) -> Optimizer:
+        pixels, rate = [self.pixels], self._rate()
+        match self.settings.optimizer:
+            case "lbfgs":
+                history, block = self.settings.history, self.settings.block
+                first, known, buffers = self.first_step, self.known, self.buffers
+                return Lbfgs(self.pixels, rate, history, first, block, known, buffers, self.dtype)
+            case "adam":
+                # fused: in one pass over the pixels, with no picture on the way
+                fused = self.pixels.device.type in ("cpu", "cuda")
+                return torch.optim.Adam(pixels, rate, (0.9, 0.99), eps=1e-16, fused=fused)
+            case "adagrad":
+                return torch.optim.Adagrad(pixels, lr=rate, eps=1e-16)
+            case "rmsprop":
+                return torch.optim.RMSprop(pixels, lr=rate, eps=1e-16)
+            case "sgd":
+                return torch.optim.SGD(pixels, lr=self.sgd_rate, momentum=self.settings.momentum)
+
+
+def _state_of(optimizer: Optimizer) -> dict[str, Any]:
+    """What an optimizer remembers, by name."""
+    if isinstance(optimizer, Lbfgs):
+        return optimizer.state()
+    found: dict[str, Any] = optimizer.state_dict()["state"].get(0, {})
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _load_into(optimizer: Optimizer, memory: dict[str, Any], pixels: Tensor) -> None:
+    """The reverse of `_state_of`."""
+    if isinstance(optimizer, Lbfgs):
+        optimizer.load(memory)
+    else:
+        optimizer.state[pixels] = {
+            name: value.clone() if isinstance(value, Tensor) else value
+            for name, value in memory.items()
+        }

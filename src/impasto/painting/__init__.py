@@ -1,0 +1,11 @@
+"""The recipe: from a photo and a painting to the painted picture, step by step."""
+
+from impasto.painting.api import start_run, steps, stylize
+from impasto.painting.one_pass import OnePassRun
+from impasto.painting.optimized import Engine, OptimizedRun
+from impasto.painting.run import PaintingRun, Record, Result, Run, Step
+
+__all__ = [
+    "Engine", "OnePassRun", "OptimizedRun", "PaintingRun", "Record", "Result", "Run", "Step",
+    "start_run", "steps", "stylize",
+]  # fmt: skip

@@ -1,0 +1,75 @@
+"""The front door: from a photo and a painting to the painted picture.
+
+`stylize` takes the `steps` to their end. They are those of a run that paints a scene (`Scene`: what
+is painted with what): `OptimizedRun` coarse to fine, step by step, or `OnePassRun` at once.
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from impasto.errors import SettingError
+from impasto.painting.one_pass import OnePassRun
+from impasto.painting.optimized import OptimizedRun
+from impasto.painting.run import PaintingRun, Result, Step
+from impasto.scene import AnyPicture, Region, Scene, Style
+from impasto.settings import Settings, changed, settings_for
+
+
+def stylize(
+    content: AnyPicture,
+    style: Style | None = None,
+    settings: Settings | None = None,
+    *,
+    mask: AnyPicture | None = None,
+    style_mask: AnyPicture | None = None,
+    regions: Sequence[Region] = (),
+    **changes: Any,
+) -> Result:
+    """The content picture repainted in the style of another, or of several.
+
+    content and style: paths, PIL images, arrays or tensors (see `images.read`); a style may be
+    the name of a built-in painting, a folder, or a list of these. mask: white is painted, black
+    stays the photo; style_mask: white is where strokes are taken from. `regions` take styles of
+    their own; `style` is then that of the rest. Settings are given as a Settings, by name, or
+    both: `stylize("photo.jpg", "great-wave", preset="paper", size=256)`. Raises ImpastoError.
+    """
+    *_, last = steps(
+        content, style, settings, mask=mask, style_mask=style_mask, regions=regions, **changes
+    )
+    return last.result()
+
+
+def steps(
+    content: AnyPicture,
+    style: Style | None = None,
+    settings: Settings | None = None,
+    *,
+    mask: AnyPicture | None = None,
+    style_mask: AnyPicture | None = None,
+    regions: Sequence[Region] = (),
+    resume: str | os.PathLike[str] | None = None,
+    **changes: Any,
+) -> Iterator[Step]:
+    """Paint, and yield after every step: what `stylize`, the command line and the page consume.
+
+    Arguments as for `stylize`; `resume` goes on from a checkpoint of the same pictures and
+    settings. Bad ones raise ImpastoError before anything is yielded; DivergedError may come
+    later, and leaves the pictures before it valid.
+    """
+    chosen = settings_for(**changes) if settings is None else changed(settings, **changes)
+    return start_run(Scene(content, style, chosen, mask, style_mask, regions), resume).paint()
+
+
+def start_run(scene: Scene, resume: str | os.PathLike[str] | None = None) -> PaintingRun:
+    """The run that paints a scene: optimized, or in one pass of a network. Raises ImpastoError."""
+    if scene.settings.method == "optimize" and not scene.networks:
+        return OptimizedRun(scene, resume=resume)
+    if resume is not None:
+        raise SettingError("instant painting takes one step: there is nothing to resume")
+    if scene.settings.method == "optimize" and any(part.strokes for part in scene.parts):
+        raise SettingError(
+            "trained networks paint in one pass, paintings are optimized: to have both in one "
+            "picture use --preset instant"
+        )
+    return OnePassRun(scene)

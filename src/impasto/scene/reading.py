@@ -1,0 +1,175 @@
+"""What a scene is made of, read and checked: the photo, masks, and each region's paintings."""
+
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from impasto import fingerprint
+from impasto.errors import PictureError, SettingError, WeightsError
+from impasto.images import Picture, fit, folder, masks, paintings
+from impasto.scene.colors import Colors
+from impasto.scene.regions import (
+    AnyPicture,
+    Part,
+    Region,
+    Style,
+    for_each,
+    origin_of,
+    paintings_of,
+)
+from impasto.scene.strokes import Strokes, cropped, masked, turned
+from impasto.settings import WHOLE, Crop, Settings, Strength
+from impasto.weights import trained
+
+PROPORTIONS = 1.03  # how far a mask's may be from its picture's
+LEAST_AREA = 1e-3  # of the picture: less of a mask is as good as none
+
+
+class Reader:
+    """Reads the pictures of a scene, and keeps a list of them for the recipe.
+
+    `inputs` are the pictures by what they are, `networks` the files of trained networks, `sources`
+    says where each can be read again. Raises ImpastoError for what cannot be read or does not fit.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.inputs: dict[str, Picture] = {}
+        self.networks: dict[str, Path] = {}
+        self.sources: dict[str, Any] = {}
+
+    def picture(self, what: str, source: AnyPicture) -> Picture:
+        """A picture, or a built-in painting by its name."""
+        picture = self.inputs[what] = paintings.picture(source)
+        return picture
+
+    def mask(self, what: str, source: AnyPicture, of: Picture) -> Tensor:
+        """A mask of a picture. PictureError if it is black, or has other proportions."""
+        read = self.picture(what, source)
+        mask, (width, height) = masks.read(read), read.size
+        if abs(math.log(width / height * of.size[1] / of.size[0])) > math.log(PROPORTIONS):
+            raise PictureError(
+                f"the {what} {read.name!r} is {width}x{height} px, but {of.name!r} is "
+                f"{of.size[0]}x{of.size[1]}: give both the same proportions"
+            )
+        if float(mask.mean()) < LEAST_AREA:
+            raise PictureError(f"the {what} {read.name!r} is black: what is white in it is meant")
+        return mask
+
+    def part(self, region: Region, photo: Picture, main: Style | None, colors: Colors) -> Part:
+        """A region with everything read. main: the style of the rest, which the lists of the
+        settings are for."""
+        name, strength = region.name, region.strength
+        strength = self.settings.strength if strength is None else strength
+        if not 0 <= strength <= 1:
+            raise SettingError(f"the strength of {name} is {strength}: it must be 0 to 1")
+        styles = paintings_of(region.style)
+        is_main = region.style is main
+        shares = for_each(
+            self.settings.style_weights or (1.0,), len(styles), "style_weights", is_main
+        )
+        if sum(shares) <= 0:
+            raise SettingError("style_weights are all 0: give one style a weight")
+        strokes: tuple[Strokes, ...] = ()
+        networks: tuple[tuple[Path, float], ...] = ()
+        if any(map(trained.is_network, styles)):
+            networks = self._networks(region, styles, shares)
+        else:
+            strokes = self._strokes(region, styles, shares, is_main, colors)
+        areas = None
+        if region.mask is not None:
+            areas = (self.mask(f"{name} mask", region.mask, photo),)
+        self._note(region, styles)
+        prints = [(fingerprint_of(s.picture), s.share, s.scale) for s in strokes]
+        key = f"{prints} {networks} {strength}"
+        return Part(areas, strokes, networks, Strength(strength), key)
+
+    def _note(self, region: Region, styles: Sequence[AnyPicture]) -> None:
+        """Say in the recipe where a region's pictures can be read again."""
+
+        def origin(what: str) -> str | None:
+            picture = self.inputs.get(f"{region.name} {what}")
+            return None if picture is None else picture.origin
+
+        self.sources["regions"].append(
+            {
+                "name": region.name,
+                "style": [origin_of(style) for style in styles],
+                "mask": origin("mask"),
+                "strength": region.strength,
+                "style_mask": origin("style mask"),
+            }
+        )
+
+    def _strokes(
+        self,
+        region: Region,
+        styles: Sequence[AnyPicture],
+        shares: Sequence[float],
+        is_main: bool,
+        colors: Colors,
+    ) -> tuple[Strokes, ...]:
+        """The paintings of a region, each as the region takes it."""
+        settings, count = self.settings, len(styles)
+        scales = for_each(settings.style_scale, count, "style_scale", is_main)
+        crops = for_each(settings.style_crop or (WHOLE,), count, "style_crop", is_main)
+        strokes: list[Strokes] = []
+        for style, share, scale, crop in zip(styles, shares, scales, crops, strict=True):
+            found = folder.sources(style)
+            each = share / sum(shares) / len(found) / len(settings.style_turn)
+            for source in found:
+                picture = paintings.picture(source)
+                if len(found) > 1:  # a folder may hold more than memory does
+                    picture = self._enough_of(picture, scale, crop)
+                self.inputs[f"{region.name} painting {len(self.inputs)}"] = picture
+                mask = None
+                if region.style_mask is not None:
+                    mask = self.mask(f"{region.name} style mask", region.style_mask, picture)
+                if each == 0:
+                    continue
+                recoloring = colors.of_painting(picture)
+                chosen = cropped(masked(picture, mask), crop)
+                strokes += [
+                    Strokes(turned(chosen, turn), each, scale, recoloring)
+                    for turn in settings.style_turn
+                ]
+        return tuple(strokes)
+
+    def _enough_of(self, picture: Picture, scale: float, crop: Crop) -> Picture:
+        """A painting no larger than the largest scale needs it."""
+        part = max(crop.right - crop.left, crop.bottom - crop.top)
+        side = math.ceil(self.settings.size * scale / part)
+        if max(picture.size) <= side:
+            return picture
+        return replace(picture.resized(*fit(picture.size, side)), origin=picture.origin)
+
+    def _networks(
+        self, region: Region, styles: Sequence[AnyPicture], shares: Sequence[float]
+    ) -> tuple[tuple[Path, float], ...]:
+        """The trained networks of a region with their shares."""
+        found = []
+        for style, share in zip(styles, shares, strict=True):
+            if not trained.is_network(style) or region.style_mask is not None:
+                raise SettingError(
+                    f"{region.name} mixes a trained network with a painting or its mask: give a "
+                    "region the one or the other"
+                )
+            assert isinstance(style, str | os.PathLike)
+            path = trained.network_path(style)
+            if not path.is_file():
+                raise WeightsError(f"there is no network {path}: check the name")
+            self.networks[f"{region.name} network {len(self.networks)}"] = path
+            if share:
+                found.append((path, share / sum(shares)))
+        return tuple(found)
+
+
+def fingerprint_of(picture: Picture) -> str:
+    """The fingerprint of a picture's pixels and alpha."""
+    parts = (picture.pixels,) if picture.alpha is None else (picture.pixels, picture.alpha)
+    return fingerprint.short(*parts)

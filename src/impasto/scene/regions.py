@@ -1,0 +1,101 @@
+"""The parts of a picture: regions as they are asked for, and as they are painted."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from jaxtyping import Float
+from torch import Tensor
+
+from impasto.errors import SettingError
+from impasto.images import Picture, Source
+from impasto.scene.strokes import Strokes
+from impasto.settings import Strength
+
+AnyPicture = Source | Picture
+Style = AnyPicture | Sequence[AnyPicture]
+"""A painting, a folder of them, or several."""
+
+
+@dataclass(frozen=True, eq=False)
+class Region:
+    """A part of the photo that takes a style of its own, as it is asked for.
+
+    mask: white belongs to the region, black does not, gray does in part; None: all that no other
+    region takes. strength: 0 to 1, that of the settings if None. style_mask: white is the part of
+    the painting that the strokes are taken from.
+    """
+
+    style: Style
+    mask: AnyPicture | None = None
+    strength: float | None = None
+    style_mask: AnyPicture | None = None
+    name: str = "region"
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """A region with everything read: where it is, its paintings, its strength."""
+
+    areas: tuple[Float[Tensor, "1 1 _ _"], ...] | None
+    """Masks that add up; None for the rest of the picture."""
+    strokes: tuple[Strokes, ...]
+    networks: tuple[tuple[Path, float], ...]
+    """Files of trained networks that paint in place of strokes, each with its share."""
+    strength: Strength
+    key: str
+    """The same for regions that are painted alike, whose masks then add up."""
+
+
+def numbered(regions: list[Region]) -> list[Region]:
+    """The regions, with a number behind each name that several of them have."""
+    names = [region.name for region in regions]
+    return [
+        replace(region, name=f"{region.name} {number}") if names.count(region.name) > 1 else region
+        for number, region in enumerate(regions, 1)
+    ]
+
+
+def merged(parts: list[Part]) -> tuple[Part, ...]:
+    """Parts that are painted alike as one: their moments add up, and so do their masks."""
+    found: dict[str, Part] = {}
+    for part in parts:
+        if part.key not in found:
+            found[part.key] = part
+            continue
+        first = found[part.key]
+        if first.areas is None or part.areas is None:
+            found[part.key] = replace(first, areas=None)
+        else:
+            found[part.key] = replace(first, areas=first.areas + part.areas)
+    return tuple(found.values())
+
+
+def paintings_of(style: Style) -> list[AnyPicture]:
+    """The paintings of a style, one by one."""
+    return list(style) if isinstance(style, list | tuple) else [style]  # type: ignore[list-item]
+
+
+def for_each(values: Sequence[Any], count: int, name: str, strict: bool) -> list[Any]:
+    """A value for each of so many styles; one value is for all of them.
+
+    SettingError for another number of values, unless `strict` is False: then the first is for all.
+    """
+    if len(values) == 1:
+        return list(values) * count
+    if len(values) == count:
+        return list(values)
+    if not strict:  # a region's own style: the list was meant for the others
+        return [values[0]] * count
+    raise SettingError(
+        f"{name} has {len(values)} values for {count} styles: give one for each, or one for all"
+    )
+
+
+def origin_of(style: AnyPicture) -> str | None:
+    """Where a painting can be read again, if it came from a file."""
+    if isinstance(style, Picture):
+        return style.origin
+    return str(style) if isinstance(style, str | os.PathLike) else None

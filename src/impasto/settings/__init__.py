@@ -1,0 +1,19 @@
+"""Every option of impasto: its name, default, range and help text, once; parsed once."""
+
+from impasto.settings.parsing import WHOLE, Crop, Turn
+from impasto.settings.settings import (
+    PRESETS,
+    Preset,
+    Settings,
+    as_text,
+    changed,
+    from_recipe,
+    settings_for,
+)
+from impasto.settings.strength import Strength
+from impasto.settings.training import TrainingSettings
+
+__all__ = [
+    "PRESETS", "WHOLE", "Crop", "Preset", "Settings", "Strength", "TrainingSettings", "Turn",
+    "as_text", "changed", "from_recipe", "settings_for",
+]  # fmt: skip

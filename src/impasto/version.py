@@ -1,0 +1,3 @@
+"""The version of impasto, which every recipe carries."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,131 @@
+"""One shot of a film: each frame painted with an eye on those before it, up to the next cut."""
+
+from collections import deque
+from dataclasses import replace
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional as F
+
+from impasto import images
+from impasto.images import Picture
+from impasto.networks import adain
+from impasto.painting import Engine, OnePassRun, OptimizedRun
+from impasto.scene import Scene
+from impasto.settings import changed
+from impasto.video import consistency, flow
+from impasto.video.consistency import Seen
+from impasto.video.flow import Motion
+from impasto.video.unfinished import KEPT, Facts
+
+TEMPORAL_WEIGHT = 100.0  # of the temporal loss at `temporal` 0.5, in first frames' losses
+LEAST_RELIABLE = 0.6  # of a frame, or it is painted whole whatever its number
+LEAST_SKETCH = 64  # px, shortest side of what is painted at half size
+FEWEST = 12  # steps of a frame that starts from the one before
+
+
+class Shot:
+    """The frames since the last cut, as far as the next one needs them, and how that is painted.
+
+    scene: of the film's first frame. size: width and height of the film, px. `temporal` and `every`
+    are those of `Film`. A frame is painted by `one_pass`, or optimized with the `engine`.
+    """
+
+    def __init__(
+        self,
+        scene: Scene,
+        size: tuple[int, int],
+        temporal: float,
+        every: int,
+        one_pass: OnePassRun | None,
+        engine: Engine | None,
+    ) -> None:
+        self.scene, self.size, self.temporal, self.every = scene, size, temporal, every
+        self.one_pass, self.engine = one_pass, engine
+        self.past: deque[Seen] = deque(maxlen=KEPT)
+        self.camera = 0.0, 0.0
+        """How far the camera has moved since the shot began, px to the right and down."""
+        self.loss = 0.0
+        """That of the shot's first frame, if it was optimized."""
+
+    def state(self) -> Facts:
+        """What `load` needs besides the frames to go on."""
+        return {"x": self.camera[0], "y": self.camera[1], "loss": self.loss}
+
+    def load(self, facts: Facts) -> None:
+        """Go on from a state."""
+        self.camera, self.loss = (facts["x"], facts["y"]), facts["loss"]
+
+    def motion_to(self, photo: Tensor) -> Motion | None:
+        """The motion since the last frame; None where a shot begins."""
+        if not self.past:
+            return None
+        moved = flow.motion(self.past[-1].photo, photo)
+        return None if consistency.is_cut(self.past[-1].photo, photo, moved) else moved
+
+    def take(self, seen: Seen, moved: Motion | None) -> None:
+        """Note a frame that is painted."""
+        if moved is None:
+            self.past.clear()
+        self.past.append(seen)
+
+    def painted(
+        self, photo: Picture, moved: Motion | None, number: int
+    ) -> Float[Tensor, "1 3 h w"]:
+        """The frame of that number, painted."""
+        scene = self.scene.of(photo)
+        if self.temporal == 0:
+            moved = None
+        self.camera = consistency.camera_after(self.camera, moved)
+        if self.one_pass is None:
+            return self._optimized(scene, moved)
+        sketched = moved is not None and self._is_between(moved, number)
+        paint = self._sketched if sketched else self._in_one_pass
+        pixels = scene.finish(paint(self.one_pass, scene).cpu())
+        if moved is not None:
+            amount = 1.0 if sketched else self.temporal
+            pixels = consistency.blended(self.past[-1], photo.pixels, pixels, moved, amount)
+            where = scene.at(self.size).canvas
+            if where is not None:  # what was carried along may lie where nothing is painted
+                pixels = torch.where(where > 0, pixels, photo.pixels)
+        return pixels.clamp(0, 1)
+
+    def _is_between(self, moved: Motion, number: int) -> bool:
+        """Whether nearly all of a frame is taken from the last."""
+        enough = min(self.size) >= 2 * LEAST_SKETCH
+        reliable = float(moved.reliable.mean()) >= LEAST_RELIABLE
+        return enough and reliable and number % self.every != 0
+
+    def _sketched(self, run: OnePassRun, scene: Scene) -> Tensor:
+        """A frame painted at half size, for the few places that the last did not show."""
+        width, height = self.size
+        made = run.painted(scene, (width // 2, height // 2))
+        return images.resize(made, height, width)
+
+    def _in_one_pass(self, run: OnePassRun, scene: Scene) -> Tensor:
+        """A frame painted on a grid that follows the camera, if nothing else is tied to its own."""
+        size, stride = self.size, adain.STRIDE
+        if self.temporal == 0 or scene.at(size).areas != [None]:
+            return run.painted(scene, size)
+        x, y = (round(place) % stride for place in self.camera)
+        width, height = size
+        around = F.pad(scene.photo.pixels, (x, stride - x, y, stride - y), mode="reflect")
+        shifted = scene.of(replace(scene.photo, pixels=around))
+        made = run.painted(shifted, (width + stride, height + stride))
+        return made[..., y : y + height, x : x + width]
+
+    def _optimized(self, scene: Scene, moved: Motion | None) -> Tensor:
+        """A frame changed step by step: from the photo, or from where the shot is."""
+        settings, target = scene.settings, None
+        if moved is not None:
+            amount = self.temporal / (1 - self.temporal)
+            weight = TEMPORAL_WEIGHT * amount * self.loss
+            target = consistency.target_for(self.past, scene.photo.pixels, moved, weight)
+            steps = max(FEWEST, settings.steps[-1] // 2)
+            settings = changed(settings, coarsest=0, steps=(steps,), detail_steps=(0,))
+            scene = scene.with_settings(settings)
+        *_, last = OptimizedRun(scene, self.engine, temporal=target).paint()
+        if target is None:
+            self.loss = last.losses["total"]
+        return last.picture().pixels

@@ -1,0 +1,138 @@
+"""What fits into memory: by hand, and the limit kept by a real process."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from impasto.errors import PictureError
+from impasto.machine import memory
+from impasto.painting import budget
+from impasto.painting.budget import mask_bytes
+from impasto.painting.optimized import OptimizedRun
+from impasto.scene import Region, Scene
+from impasto.settings import settings_for
+from impasto.settings.parsing import bytes_of
+from small import EXAMPLES
+
+GIB = 1024**3
+HALF = torch.bfloat16
+
+
+def test_bytes_by_hand() -> None:
+    # 1000 x 500 px: 14 pictures of 12 bytes a pixel and 20 pairs of half as large ones; 8
+    # values of the photo's relu4_2 in 2 bytes; 620 bytes for the evaluation
+    found = budget.footprint((1000, 500), HALF, "lbfgs", 20, 9 * GIB, 80)
+    assert found.bytes == 570_000_000 + 500_000 * (14 * 12 + 40 * 6 + 16 + 620)
+    wide = budget.footprint((1000, 500), torch.float32, "lbfgs", 20, 9 * GIB, 80)
+    assert wide.bytes == 710_000_000 + 500_000 * (54 * 12 + 32 + 1250)
+    assert (found.tile, found.optimizer, found.history) == (None, "lbfgs", 20)
+
+
+def test_the_largest_tiles_that_fit_are_chosen() -> None:
+    whole = budget.footprint((4000, 3000), HALF, "lbfgs", 5, 100 * GIB, 80)
+    assert whole.tile is None
+    tiles = []
+    for limit in (8, 7, 6, 5):
+        found = budget.footprint((4000, 3000), HALF, "lbfgs", 5, limit * GIB, 80)
+        assert found.bytes <= limit * GIB
+        tiles.append(found.tile)
+    assert all(tile is not None and tile % 64 == 0 for tile in tiles)
+    assert tiles == sorted(tiles, reverse=True)
+
+
+def test_the_optimizer_gives_way_before_tiles_get_small() -> None:
+    """12 bytes a pixel for each pair: 12 Mpx and 20 of them are 2.9 GB, Adam is 0.3 GB."""
+    ways = [
+        budget.footprint((4000, 3000), HALF, "lbfgs", 20, limit * GIB, 80) for limit in (8, 6, 4, 3)
+    ]
+    assert [(way.optimizer, way.history) for way in ways] == [
+        ("lbfgs", 20), ("lbfgs", 10), ("lbfgs", 5), ("adam", 20),
+    ]  # fmt: skip
+    assert all(way.tile is None or way.tile >= budget.GOOD_TILE for way in ways)
+    chosen = budget.footprint((4000, 3000), HALF, "sgd", 20, 2 * GIB, 80)
+    assert chosen.optimizer == "sgd"
+
+
+def test_tiles_that_were_asked_for_are_kept() -> None:
+    assert budget.footprint((4000, 3000), HALF, "lbfgs", 10, 100 * GIB, 80, 512).tile == 512
+    assert budget.footprint((400, 300), HALF, "lbfgs", 10, 100 * GIB, 80, 512).tile is None
+
+
+def test_masks_are_counted() -> None:
+    """6 bytes a pixel for each mask on the grids of all layers, 12 for the photo where it stays."""
+    astronaut, face = EXAMPLES / "astronaut.jpg", EXAMPLES / "masks" / "astronaut-face.png"
+    settings, region = settings_for(size=64), Region("great-wave", face)
+    cutout = EXAMPLES / "flower-cutout.png"
+    assert mask_bytes(Scene(astronaut, "poppies", settings)) == 0
+    assert mask_bytes(Scene(astronaut, "poppies", settings, face)) == 6 + 12
+    assert mask_bytes(Scene(astronaut, "poppies", settings, regions=[region])) == 12
+    assert mask_bytes(Scene(astronaut, None, settings, regions=[region])) == 6 + 12
+    assert mask_bytes(Scene(cutout, "poppies", settings)) == 12  # the painting's, and what is seen
+    plain, masked = (
+        OptimizedRun(Scene(astronaut, "poppies", settings, mask)).footprint((200, 100)).bytes
+        for mask in (None, face)
+    )
+    assert masked - plain == 18 * 200 * 100
+
+
+def test_too_little_is_refused_with_what_it_takes() -> None:
+    with pytest.raises(PictureError, match=r"takes 1\.\d GB, more than the 1\.1 GB there are"):
+        budget.footprint((4000, 3000), HALF, "lbfgs", 20, GIB, 80)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("3G", 3 * GIB), ("1500M", 1500 * 1024**2), ("1.5GiB", 1.5 * GIB), ("auto", None),
+     ("204800kb", 200 * 1024**2)],
+)  # fmt: skip
+def test_bytes_of(text: str, expected: float | None) -> None:
+    assert bytes_of(text) == expected
+    assert settings_for(memory_limit=text).memory_limit == expected
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (MemoryError(), True),
+        (torch.OutOfMemoryError("CUDA out of memory"), True),
+        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: 9 GB"), True),
+        (RuntimeError("MPS backend out of memory (MPS allocated: 9.0 GB)"), True),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate"), True),
+        (RuntimeError("shapes do not match"), False),
+    ],
+)
+def test_ran_out(error: BaseException, expected: bool) -> None:
+    assert memory.ran_out(error) is expected
+
+
+def test_the_limit_is_kept_by_the_whole_process(tmp_path: Path) -> None:
+    """800 px would take 1.4 GB at once; in tiles the process stays under its limit of 1.3 GB."""
+    code = (
+        "import re\n"
+        "from impasto import images\n"
+        "from impasto.images import paintings\n"
+        "from impasto.painting import OptimizedRun\n"
+        "from impasto.scene import Scene\n"
+        "from impasto.settings import settings_for\n"
+        "painting = paintings.read('great-wave')\n"
+        "photo = images.Picture(painting.pixels.flip(-1)).resized(800, 560)\n"
+        "settings = settings_for(size=800, coarsest=0, steps=2, history=5,\n"
+        "                        memory_limit='1300M', precision='float32')\n"
+        "run = OptimizedRun(Scene(photo, painting, settings))\n"
+        "for _ in run.paint(): pass\n"
+        "footprint = run.footprint(run.sizes[-1])\n"
+        # not getrusage: a process that was forked begins with its parent's peak
+        "status = open('/proc/self/status').read()\n"
+        "peak = int(re.search(r'VmHWM:\\s+(\\d+)', status)[1]) * 1024\n"
+        "import json; print(json.dumps([footprint.tile, footprint.bytes, peak]))\n"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    tile, estimated, peak = json.loads(re.findall(r"\[.*\]", found.stdout)[-1])
+    assert tile is not None
+    assert estimated <= 1300 * 1024**2
+    assert peak <= 1300 * 1024**2
