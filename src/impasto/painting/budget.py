@@ -47,7 +47,7 @@ START_COST = 1.2  # of a scale's targets, its first picture and its memory, in s
 UPDATE_COST = 1.05  # of a step, in evaluations of loss and gradient
 TILED_COST = 4 / 3  # of loss and gradient of tiles, which see the picture a second time forward
 
-Result = TypeVar("Result")
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True)
@@ -191,9 +191,7 @@ class Tiling:
     def __init__(self, asked: int | None) -> None:
         self.side, self._note = asked, ""
 
-    def fit(
-        self, compute: Callable[[int | None], Result], tile: int | None, long_side: int
-    ) -> Result:
+    def fit(self, compute: Callable[[int | None], Made], tile: int | None, long_side: int) -> Made:
         """What `compute` makes in tiles of a side, px, or of half of it, again and again, where
         memory runs out; None is one tile of the long side."""
         while True:
