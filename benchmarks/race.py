@@ -55,7 +55,6 @@ OBJECTIVES: dict[str, tuple[type[Objective], dict[str, Any]]] = {
                 name: 1 / count**2 for name, count in zip(STYLE_LAYERS, CHANNELS, strict=True)
             },
             "start": "content",
-            "block": 16,
             "history": 20,
             "steps": (10, 10, 10),
             "detail_steps": (0,),  # shallow layers alone lead astray where they weigh so much

@@ -241,55 +241,26 @@ def test_two_loops() -> None:
         torch.testing.assert_close(change, -q, rtol=1e-6, atol=1e-10)
 
 
-def test_squares() -> None:
+def test_first_guess() -> None:
     """
-    s_b . y_b > 0.05 |s_b| |y_b|
-    H_b = (1 + m / M) s_b . y_b / y_b . y_b     at first, with m pairs in the memory
-    x_b <- x_b - min(1, 3 median(|H g|) / |H_b g_b|) H_b g_b
+    H_0 = (1 + m / M) s . y / y . y   of the newest pair, with m pairs in the memory
     """
-    assert (settings_for().block, settings_for("paper").block) == (32, 0)
-    assert (lbfgs.SQUARE_CURVATURE, lbfgs.LONGEST, lbfgs.BOLDER) == (0.05, 3.0, 1.0)
+    assert (settings_for().precondition, settings_for("paper").precondition) == (True, False)
+    assert lbfgs.BOLDER == 1.0
+    x = torch.zeros(1, 1, 4, 6, dtype=torch.float64)
+    optimizer = lbfgs.Lbfgs(x, history=3, precondition=True)
     torch.manual_seed(0)
-    x = torch.zeros(1, 1, 16, 24, dtype=torch.float64)
-    optimizer = lbfgs.Lbfgs(x, history=3, block=8)
     slope, rate = torch.rand_like(x), torch.rand_like(x) + 0.5
-    rate[..., :8, :8] = 0.01  # nearly flat: a step far too long
-    rate[..., 8:, 16:] = -1  # curved the other way: of no use
-    all_pairs: Pairs = []
+    pairs: Pairs = []
     for step in range(4):
         before, x.grad = x.clone(), slope + rate * x
         optimizer.step()
-        pair = (x - before, rate * (x - before))
+        made = (x - before).flatten()
         if step:
-            made = x - before
-            wanted = [_move(corner, x.grad, all_pairs) for corner in _corners()]
-            usual = torch.stack([v.norm() for v in wanted]).median()
-            for corner, move in zip(_corners(), wanted, strict=True):
-                shorter = min(1.0, float(3 * usual / move.norm()))
-                torch.testing.assert_close(made[corner].flatten(), -shorter * move)
-        all_pairs.append(pair)
-        all_pairs = all_pairs[-3:]
-
-
-def _corners() -> list[tuple[int, int, slice, slice]]:
-    """Six squares of 8 px."""
-    return [(0, 0, slice(y, y + 8), slice(x, x + 8)) for y in (0, 8) for x in (0, 8, 16)]
-
-
-def _move(corner: tuple[int, int, slice, slice], gradient: Tensor, pairs: Pairs) -> Tensor:
-    """H_b g_b; where no pair counts, H_b is a multiple of the identity, of what the others know."""
-    g = gradient[corner].flatten()
-    cut = [(s[corner].flatten(), y[corner].flatten()) for s, y in pairs]
-    curved = [(s, y) for s, y in cut if s @ y > 0.05 * s.norm() * y.norm()]
-    bolder = 1 + len(pairs) / 3
-    if curved:
-        return inverse_hessian(curved, bolder) @ g
-    sy = yy = 0.0
-    for other in _corners():
-        s, y = (v[other].flatten() for v in pairs[-1])
-        if s @ y > 0.05 * s.norm() * y.norm():
-            sy, yy = sy + float(s @ y), yy + float(y @ y)
-    return bolder * sy / yy * g
+            bolder = 1 + len(pairs) / 3
+            wanted = inverse_hessian(pairs, bolder) @ x.grad.flatten()
+            torch.testing.assert_close(made, -wanted)
+        pairs = [*pairs, (made, rate.flatten() * made)][-3:]
 
 
 def test_spectrum() -> None:

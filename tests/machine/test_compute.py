@@ -119,7 +119,7 @@ def test_a_run_that_is_stopped_or_fails_leaves_the_callers_threads(photo: Path) 
     next(stream)
     stream.close()  # type: ignore[attr-defined]
     assert torch.get_num_threads() == CALLERS
-    wild = SMALL | {"learning_rate": 1e9, "steps": 40, "range_weight": 0, "block": 0}
+    wild = SMALL | {"learning_rate": 1e9, "steps": 40, "range_weight": 0, "precondition": False}
     with pytest.raises(DivergedError):
         list(impasto.steps(photo, "great-wave", threads=1, **wild))
     assert torch.get_num_threads() == CALLERS

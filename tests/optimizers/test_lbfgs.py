@@ -8,8 +8,7 @@ from torch import Tensor
 
 from impasto.machine.buffers import Buffers
 from impasto.optimizers import lbfgs
-from impasto.optimizers.lbfgs import FIRST_STEP, LONGEST, Lbfgs
-from impasto.optimizers.spectrum import BINS
+from impasto.optimizers.lbfgs import FIRST_STEP, Lbfgs
 
 MATRIX = torch.diag(torch.linspace(1, 50, 30)).double()
 MATRIX[0, 1] = MATRIX[1, 0] = 0.5
@@ -70,14 +69,13 @@ def test_a_step_is_the_textbooks_of_the_pairs_as_they_are_kept(
     assert gradient_at(x).norm() < 0.1 * gradient_at(torch.zeros_like(x)).norm()
 
 
-def test_squares_are_widened_some_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two of nine, the last one alone, or all: the same steps, through a renewal of what they
-    share."""
+def test_rows_are_widened_some_values_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same steps as with all at once, through a renewal of the spectrum."""
     found = []
-    for wide in (2**21, 2 * 10 * 3 * 16**2):
+    for wide in (2**21, 10 * 700):  # a tenth of the values, and what is left of them
         monkeypatch.setattr(lbfgs, "WIDE_VALUES", wide)
         x = torch.linspace(0, 60, 3 * 48 * 48, dtype=torch.float64).view(1, 3, 48, 48).sin()
-        optimizer = Lbfgs(x, history=5, block=16, dtype=torch.bfloat16)
+        optimizer = Lbfgs(x, history=5, precondition=True, dtype=torch.bfloat16)
         for _ in range(12):
             x.grad = 2 * (x - 0.5) + 0.1 * x.roll(1, 3)
             optimizer.step()
@@ -87,35 +85,48 @@ def test_squares_are_widened_some_at_a_time(monkeypatch: pytest.MonkeyPatch) -> 
     torch.testing.assert_close(*found)
 
 
-def test_a_pair_that_a_square_does_not_count_is_as_if_it_had_never_been() -> None:
-    """In each square the textbook's step of the pairs that count there; where none does, down the
-    gradient by what the newest pair told of all the others. The ring of slots has turned."""
-    history, squares, values = 3, 4, 8
-    x = torch.zeros(1, 2, 4, 4, dtype=torch.float64)
-    optimizer = Lbfgs(x, history=history, block=2)
+@pytest.mark.parametrize("uncounted", [(), (6,), (5,), (4, 6)])
+def test_a_pair_that_does_not_count_is_as_if_it_had_never_been(uncounted: tuple[int, ...]) -> None:
+    """A renewal may leave a pair without curvature. The ring of slots has turned."""
+    optimizer = Lbfgs(torch.zeros(8, dtype=torch.float64), history=3)
     generator = torch.Generator().manual_seed(1)
-    s, y, g = torch.randn(3, 7, squares, values, generator=generator, dtype=torch.float64)
+    s, y, g = torch.randn(3, 7, 8, generator=generator, dtype=torch.float64)
     y = s + 0.3 * y  # curved
-    for pair, square in ((4, 1), (6, 1), (5, 2), (4, 3), (5, 3), (6, 3)):
-        y[pair, square] = -s[pair, square]
     for i in range(7):
-        along = optimizer._remember(s[i], y[i], g[i])
-    made = optimizer._direction(g[6], along)
+        optimizer._remember(s[i], y[i], g[i])
     assert optimizer.slots == [1, 2, 0]
-    kept = [(s[i], y[i]) for i in range(4, 7)]
-    usable = [[(a[b], c[b]) for a, c in kept if optimizer._curved(
-        a[b] @ a[b], a[b] @ c[b], c[b] @ c[b])] for b in range(squares)]  # fmt: skip
-    assert [len(pairs) for pairs in usable] == [3, 1, 2, 0]
-    newest = [pairs[-1] for pairs in (usable[0], usable[2])]
-    both = sum(a @ c for a, c in newest) / sum(c @ c for _, c in newest)
-    bolder = 1 + lbfgs.BOLDER
-    expected = torch.stack([
-        two_loops(g[6, b], usable[b], bolder) if usable[b] else -bolder * both * g[6, b]
-        for b in range(squares)
-    ])  # fmt: skip
-    lengths = expected.norm(dim=1)
-    assert lengths.max() < LONGEST * lengths.median()
-    torch.testing.assert_close(made, expected)
+    for pair in uncounted:
+        y[pair] = -s[pair]
+        optimizer.vectors[2 * (pair % 3) + 1] = y[pair]
+    optimizer.products = optimizer.vectors @ optimizer.vectors.T
+    made = optimizer._direction(g[6], optimizer._along(g[6][None])[0])
+    usable = [(s[i], y[i]) for i in range(4, 7) if i not in uncounted]
+    torch.testing.assert_close(made, two_loops(g[6], usable))
+
+
+def test_preconditioned_the_first_guess_is_bolder() -> None:
+    """Nothing was learned yet, so the direction is the textbook's, from a first guess of
+    (1 + 2 / 4) s.y / y.y with two pairs in a memory of four."""
+    x = torch.zeros(1, 3, 4, 4, dtype=torch.float64)
+    optimizer = Lbfgs(x, history=4, precondition=True)
+    generator = torch.Generator().manual_seed(1)
+    s, y, g = torch.randn(3, 2, 48, generator=generator, dtype=torch.float64)
+    y = s + 0.3 * y
+    for i in range(2):
+        along = optimizer._remember(s[i], y[i], g[i])
+    made = optimizer._direction(g[1], along)
+    torch.testing.assert_close(made, two_loops(g[1], [(s[0], y[0]), (s[1], y[1])], bolder=1.5))
+
+
+def test_pixels_without_a_gradient_stay() -> None:
+    x = torch.zeros(1, 3, 24, 24)
+    optimizer = Lbfgs(x, 1.0, 5)
+    for _ in range(4):
+        x.grad = torch.zeros_like(x)
+        x.grad[..., :8, :8] = x[..., :8, :8] - 1  # a ninth of the picture
+        optimizer.step()
+    assert x[..., :8, :8].sub(1).abs().max() < 1e-3
+    assert x.count_nonzero() == 3 * 8 * 8
 
 
 def test_pairs_without_curvature_are_left_out() -> None:
@@ -135,71 +146,7 @@ def test_memory_is_bounded_by_the_history() -> None:
         x.grad = gradient_at(x)
         optimizer.step()
     assert sorted(optimizer.slots) == [0, 1, 2, 3]
-    assert optimizer.vectors.shape == (1, 8, 30)
-
-
-def test_squares_with_losses_of_their_own_are_minimized_apart(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    # four squares of 8 px, of which the last have 3 px beyond the border
-    monkeypatch.setattr(lbfgs, "LONGEST", 1e9)
-    monkeypatch.setattr(lbfgs, "BOLDER", 0)  # what one memory of the whole is without
-    curvature = torch.ones(1, 1, 16, 13, dtype=torch.float64)
-    curvature[..., 8:, :] = 1.5
-    curvature *= torch.linspace(1, 2, 13, dtype=torch.float64)
-    whole = torch.zeros(1, 1, 16, 13, dtype=torch.float64)
-    together = Lbfgs(whole, 1.0, 3, block=8)
-    corners = [(r, c) for r in (slice(0, 8), slice(8, 16)) for c in (slice(0, 8), slice(8, 13))]
-    parts = [whole[0, 0, r, c].clone() for r, c in corners]
-    alone = [Lbfgs(part, 1.0, 3) for part in parts]
-    for step in range(6):
-        whole.grad = curvature * (whole - 1)
-        together.step()
-        for (r, c), part, optimizer in zip(corners, parts, alone, strict=True):
-            part.grad = curvature[0, 0, r, c] * (part - 1)
-            optimizer.step()
-            if step == 0:  # the first step goes down the gradient of the whole
-                part.copy_(whole[0, 0, r, c])
-                optimizer.change = part.flatten()[None].clone()
-            torch.testing.assert_close(whole[0, 0, r, c], part)
-
-
-def test_no_square_takes_a_step_much_longer_than_the_others() -> None:
-    torch.manual_seed(0)
-    x = torch.zeros(1, 3, 32, 32)
-    optimizer = Lbfgs(x, 1.0, 5, block=8)
-    curvature = torch.rand_like(x) + 0.5
-    curvature[..., :8, :8] = 1e-3  # nearly flat: its own step would be a thousand times as long
-    slope = torch.ones_like(x)
-    for _ in range(4):
-        before, x.grad = x.clone(), slope + curvature * x
-        optimizer.step()
-    lengths = torch.stack([p.norm() for q in (x - before).split(8, 2) for p in q.split(8, 3)])
-    assert float(lengths[0]) == pytest.approx(LONGEST * float(lengths.median()), rel=1e-4)
-    assert lengths[1:].max() < lengths[0]
-
-
-def test_masked_squares_do_not_shorten_the_steps_of_others() -> None:
-    """What is shared leaks a little of a step into its surroundings: that is not the usual step."""
-    known = torch.linspace(2, 0.5, BINS).expand(3, BINS)
-    x = torch.zeros(1, 3, 48, 48)
-    optimizer = Lbfgs(x, 1.0, 5, block=8, known=known)
-    for _ in range(12):
-        x.grad = torch.zeros_like(x)
-        x.grad[..., :8, :8] = torch.linspace(1, 5, 8) * (x[..., :8, :8] - 1)
-        optimizer.step()
-    assert x[..., :8, :8].sub(1).abs().max() < 0.01  # 0.05 where all squares are counted
-
-
-def test_squares_without_a_gradient_stay() -> None:
-    x = torch.zeros(1, 3, 24, 24)
-    optimizer = Lbfgs(x, 1.0, 5, block=8)
-    for _ in range(4):
-        x.grad = torch.zeros_like(x)
-        x.grad[..., :8, :8] = x[..., :8, :8] - 1  # a ninth of the picture
-        optimizer.step()
-    assert x[..., :8, :8].sub(1).abs().max() < 1e-3
-    assert x.count_nonzero() == 3 * 8 * 8
+    assert optimizer.vectors.shape == (8, 30)
 
 
 def test_memory_of_maps_is_borrowed_for_a_step_alone() -> None:
@@ -218,7 +165,7 @@ def test_memory_of_maps_is_borrowed_for_a_step_alone() -> None:
     found = []
     for lent in (None, buffers):
         x = start.clone()
-        optimizer = Lbfgs(x, history=2, block=32, buffers=lent, dtype=torch.bfloat16)
+        optimizer = Lbfgs(x, history=2, buffers=lent, dtype=torch.bfloat16)
         for _ in range(4):
             x.grad = 2 * (x - 0.5) + 0.1 * x.roll(1, 3)
             optimizer.step()

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 import torch
@@ -108,8 +108,96 @@ def test_a_loss_that_is_never_a_number_diverges() -> None:
     def broken(image: Tensor) -> tuple[Terms, Tensor]:
         return {"total": image.sum() * float("nan")}, image
 
-    with pytest.raises(DivergedError, match="lower --learning-rate"):
+    with pytest.raises(DivergedError, match="loss is nan before the first step: lower the weights"):
         next(minimize(broken, TARGET, 5, settings_for()))
+
+
+def test_a_weight_that_overflows_is_named() -> None:
+    def heavy(image: Tensor) -> tuple[Terms, Tensor]:
+        total = image.sum() * float("inf")
+        return {"content": image.sum(), "style": total, "total": total}, image
+
+    with pytest.raises(DivergedError, match=r"the loss is inf before .*: lower --style-weight, or"):
+        next(minimize(heavy, TARGET, 5, settings_for()))
+
+
+@pytest.mark.parametrize("optimizer", ["lbfgs", "adam", "adagrad", "sgd", "rmsprop"])
+@pytest.mark.parametrize("weight", [2.0**66, 2.0**-90])
+def test_the_loss_may_have_any_size(optimizer: Any, weight: float) -> None:
+    """In float32 the squares of such gradients overflow, or vanish."""
+
+    def weighted(image: Tensor) -> tuple[Terms, Tensor]:
+        terms, gradient = quadratic(image)
+        return {"total": terms["total"] * weight}, gradient * weight
+
+    settings, start = settings_for(optimizer=optimizer), torch.zeros_like(TARGET)
+    *_, plain = minimize(quadratic, start, 8, settings)
+    *_, other = minimize(weighted, start, 8, settings)
+    assert torch.equal(plain.image, other.image)
+    assert (plain.image - start).abs().max() > 0.01
+
+
+def finished(settings: Settings, steps: int, evaluate: Evaluate) -> tuple[Minimizer, str | None]:
+    minimizer = Minimizer(torch.zeros_like(TARGET), settings)
+    for _ in range(steps):
+        minimizer.step(evaluate)
+    return minimizer, minimizer.finish(evaluate)
+
+
+def test_a_run_that_only_rose_ends_at_its_start_and_says_so() -> None:
+    """Adam is clamped to [0, 1]: its loss does not reach ten times that of the start."""
+
+    def near(image: Tensor) -> tuple[Terms, Tensor]:  # 0.04 at 0, 0.64 at 1
+        return {"total": (image - 0.2).square().mean()}, 2 * (image - 0.2) / image.numel()
+
+    minimizer = Minimizer(
+        torch.zeros_like(TARGET), settings_for(optimizer="adam", learning_rate=1e6)
+    )
+    minimizer.step(near)
+    assert minimizer.pixels.min() == 1
+    with pytest.raises(
+        DivergedError, match=r"adam at learning rate 1e\+06: lower --learning-rate \(0.02"
+    ):
+        minimizer.finish(near)
+    assert minimizer.pixels.count_nonzero() == 0
+
+
+def test_last_steps_that_led_uphill_are_taken_back() -> None:
+    calls = 0
+
+    def cliff(image: Tensor) -> tuple[Terms, Tensor]:
+        nonlocal calls
+        calls += 1
+        terms, gradient = quadratic(image)
+        return {"total": terms["total"] + 100 * (calls > 7)}, gradient
+
+    minimizer, note = finished(settings_for(optimizer="adam", learning_rate=0.01), 7, cliff)
+    assert note is not None
+    assert note.startswith(f"the loss rose from {minimizer.best_loss:.4g} to ")
+    assert torch.equal(minimizer.pixels, minimizer.best)
+    assert calls == 8
+
+
+def test_a_run_that_went_well_ends_where_it_is_without_another_evaluation() -> None:
+    calls = 0
+
+    def counted(image: Tensor) -> tuple[Terms, Tensor]:
+        nonlocal calls
+        calls += 1
+        return quadratic(image)
+
+    minimizer, note = finished(settings_for(), 6, counted)
+    assert (note, calls) == (None, 6)
+    assert not torch.equal(minimizer.pixels, minimizer.best)
+
+
+def test_a_loss_that_never_moves_is_said() -> None:
+    def flat(image: Tensor) -> tuple[Terms, Tensor]:
+        return {"total": torch.tensor(3.0)}, torch.zeros_like(image)
+
+    _, note = finished(settings_for(), 5, flat)
+    assert note is not None
+    assert "stayed at 3 from the first step to the last" in note
 
 
 def test_a_single_failure_is_overcome_from_the_best_picture() -> None:

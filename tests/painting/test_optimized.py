@@ -49,7 +49,7 @@ def test_what_is_learned_is_carried_from_scale_to_scale_and_resumed(
     """The curvature of waves, of the whole objective and of steps for detail apart."""
     monkeypatch.setattr(spectrum, "FIRST_PAIRS", 1)
     changes: dict[str, Any] = SMALL | {
-        "size": 128, "steps": (4, 4, 3), "detail_steps": 3, "block": 16,
+        "size": 128, "steps": (4, 4, 3), "detail_steps": 3,
     }  # fmt: skip
     file = tmp_path / "run.safetensors"
     run = run_of(photo, **changes)

@@ -20,6 +20,7 @@ Optimizer = Lbfgs | torch.optim.Optimizer
 
 LEARNING_RATES = {"lbfgs": 1.0, "adam": 0.02, "adagrad": 0.1, "sgd": 0.02, "rmsprop": 0.005}
 DIVERGENCE = 10.0  # a loss so many times that of the start has run away
+LOST = 2.0  # times the loss of the start, in the end, with nothing better on the way: it ran away
 RISE = 1.1  # times the loss before: such a step of L-BFGS is taken back
 RETREATS = 5  # in a row; after that the rise is taken, unless it has run away
 RESTARTS = 3  # of a run that diverged, from its best picture and with empty memory
@@ -31,7 +32,9 @@ class Minimizer:
     Every step is one evaluation: L-BFGS takes its full step, and takes it back if the loss rose by
     a tenth. Its pixels are free, those of the first-order methods are clamped to [0, 1]. A loss
     that is not finite, or ten times that of the start, sends the run back to its best picture with
-    empty memory; the fourth time it raises DivergedError. `pixels` is live: clone it to keep it.
+    empty memory; the fourth time it raises DivergedError. Then, and after `finish`, the pixels are
+    those of the best picture. `pixels` is live: clone it to keep it. Optimizers see the gradient
+    times a power of two that brings it near 1: squares of it neither overflow nor vanish.
     `first_step` is that of L-BFGS, in units of full brightness; `known` is what it knows of the
     loss before its first step (see `Spectrum`). `buffers` lend it memory between evaluations. Its
     pairs are kept in `dtype`, else in that of the pixels.
@@ -55,11 +58,16 @@ class Minimizer:
         self.restarts = self.retreats = 0  # of the run; in a row
         self.optimizer: Optimizer | None = None
         self.sgd_rate = 0.0  # the rate of sgd in units of its first gradient
+        self.steps = 0  # taken
+        self.unit = 0.0  # what gradients are multiplied by; 0 before the first one
 
     def step(self, evaluate: Evaluate) -> Terms:
         """Take one step; the loss terms before it, where the processor reads them."""
         terms, gradient = self._evaluate(evaluate)
+        self.steps += 1
         loss = float(terms["total"])
+        if self.first_loss is None and not math.isfinite(loss):
+            raise DivergedError(f"the loss is {loss} before the first step: {self._smaller(terms)}")
         self.first_loss = loss if self.first_loss is None else self.first_loss
         if self._uphill(loss):
             assert isinstance(self.optimizer, Lbfgs)
@@ -86,6 +94,30 @@ class Minimizer:
             self.pixels.clamp_(0, 1)
         return terms
 
+    def finish(self, evaluate: Evaluate) -> str | None:
+        """Settle on the best picture if the last steps led away from it; what to tell the user.
+
+        One evaluation more where the steps before, or a learning rate of the user's own, make that
+        likely. DivergedError where no step led to anything better than the start.
+        """
+        if self.first_loss is None or self.last_loss is None:
+            return None
+        if self.steps > 1 and self.last_loss == self.first_loss == self.best_loss > 0:
+            return self._stuck()
+        own_rate = self.settings.learning_rate is not None
+        if not (own_rate or self.retreats or self.last_loss > RISE * self.best_loss):
+            return None
+        loss = float(self._evaluate(evaluate)[0]["total"])
+        if loss <= RISE * self.best_loss:
+            return None
+        self.pixels.copy_(self.best)
+        if self.best_loss == self.first_loss and not loss <= LOST * self.first_loss:
+            raise self._diverged(loss)
+        return (
+            f"the loss rose from {self.best_loss:.4g} to {loss:.4g} in the last steps: went back "
+            f"to the best picture; {self._advice()}"
+        )
+
     @property
     def learned(self) -> Tensor | None:
         """What another size of the same loss may begin with as `known`."""
@@ -104,6 +136,8 @@ class Minimizer:
             "retreats": self.retreats,
             "restarts": self.restarts,
             "sgd_rate": self.sgd_rate,
+            "steps": self.steps,
+            "unit": self.unit,
         }
         if self.optimizer is not None:
             for name, value in _state_of(self.optimizer).items():
@@ -124,6 +158,7 @@ class Minimizer:
         self.first_loss, self.last_loss = numbers["first_loss"], numbers["last_loss"]
         self.restarts, self.retreats = numbers["restarts"], numbers["retreats"]
         self.sgd_rate = numbers["sgd_rate"]
+        self.steps, self.unit = numbers["steps"], numbers["unit"]
         memory: dict[str, Any] = {
             name.removeprefix("optimizer."): value
             for name, value in {**tensors, **numbers}.items()
@@ -142,21 +177,48 @@ class Minimizer:
     def _restart(self, loss: float, evaluate: Evaluate) -> tuple[Terms, Tensor]:
         """Back to the best picture with empty memory, or DivergedError."""
         self.restarts += 1
-        if self.restarts > RESTARTS or self.optimizer is None:
-            raise DivergedError(
-                f"the loss went from {self.first_loss:.4g} to {loss:.4g} with "
-                f"{self.settings.optimizer} at learning rate {self._rate():g}: lower "
-                "--learning-rate, or use --optimizer adam or --precision float32"
-            )
         self.pixels.copy_(self.best)
+        if self.restarts > RESTARTS or self.optimizer is None:
+            raise self._diverged(loss)
         self.optimizer = None
         return self._evaluate(evaluate)
+
+    def _diverged(self, loss: float) -> DivergedError:
+        return DivergedError(
+            f"the loss went from {self.first_loss:.4g} to {loss:.4g} with "
+            f"{self.settings.optimizer} at learning rate {self._rate():g}: {self._advice()}"
+        )
+
+    def _advice(self) -> str:
+        """What helps against a loss that rises."""
+        optimizer, usual = self.settings.optimizer, LEARNING_RATES[self.settings.optimizer]
+        if self._rate() > usual:
+            return f"lower --learning-rate ({usual:g} is usual for {optimizer})"
+        if optimizer == "lbfgs":
+            return "use --optimizer adam, or --precision float32"
+        return f"lower --learning-rate (half of it is {self._rate() / 2:g})"
+
+    def _smaller(self, terms: Terms) -> str:
+        """What helps against a loss that is not finite before any step was taken."""
+        bad = [name for name, value in terms.items() if not math.isfinite(float(value))]
+        names = " and ".join(f"--{name}-weight" for name in bad if name != "total")
+        return f"lower {names or 'the weights'}, or use --precision float32"
+
+    def _stuck(self) -> str:
+        return (
+            f"the loss stayed at {self.last_loss:.4g} from the first step to the last: nothing "
+            "was painted; raise --learning-rate, or bring the weights nearer to their defaults"
+        )
 
     def _evaluate(self, evaluate: Evaluate) -> tuple[Terms, Tensor]:
         """An evaluation, its terms fetched together: a card is waited for once a step."""
         terms, gradient = evaluate(self.pixels)
         values = torch.stack(list(terms.values())).cpu()
-        return dict(zip(terms, values, strict=True)), gradient
+        if not self.unit:
+            largest = float(gradient.abs().max())
+            usable = 0 < largest < math.inf
+            self.unit = 2.0 ** -math.frexp(largest)[1] if usable else 1.0
+        return dict(zip(terms, values, strict=True)), gradient.mul_(self.unit)
 
     def _rate(self) -> float:
         return self.settings.learning_rate or LEARNING_RATES[self.settings.optimizer]
@@ -165,9 +227,16 @@ class Minimizer:
         pixels, rate = [self.pixels], self._rate()
         match self.settings.optimizer:
             case "lbfgs":
-                history, block = self.settings.history, self.settings.block
-                first, known, buffers = self.first_step, self.known, self.buffers
-                return Lbfgs(self.pixels, rate, history, first, block, known, buffers, self.dtype)
+                return Lbfgs(
+                    self.pixels,
+                    rate,
+                    self.settings.history,
+                    self.first_step,
+                    self.settings.precondition,
+                    self.known,
+                    self.buffers,
+                    self.dtype,
+                )
             case "adam":
                 # fused: in one pass over the pixels, with no picture on the way
                 fused = self.pixels.device.type in ("cpu", "cuda")

@@ -66,8 +66,8 @@ class Footprint:
 def pictures_of(optimizer: str, history: int, dtype: torch.dtype) -> int:
     """How many pictures a run keeps: pixels, gradient, the best so far, the optimizer's own.
 
-    L-BFGS keeps its pairs in the features' dtype, its pictures in float32. Its inner products take
-    as much as one for 20 pairs in squares of 32 px, the transforms of a step as much as six.
+    L-BFGS keeps its pairs in the features' dtype, its pictures in float32. The transforms of a
+    step take as much as six.
     """
     if optimizer == "lbfgs":
         return 2 * history * dtype.itemsize // torch.float32.itemsize + 14

@@ -129,9 +129,11 @@ class OptimizedRun:
                 terms = {"detail": value, "total": value}
             else:
                 if self.taken and self.taken == details:
-                    self._restart_memory(plan)
+                    self._restart_memory(plan, detail)
                 terms = self.minimizer.step(whole.loss)
             self.taken += 1
+            if self.taken == count:
+                self.note = self.minimizer.finish(whole.loss) or self.note
             step = self._step(terms)
             self.history.append(step.record)
             self.seconds += time.perf_counter() - began
@@ -155,8 +157,10 @@ class OptimizedRun:
         if settings is not self.settings:
             self.note = f"memory is short: {max(self.sizes[scale])} px are painted with {name}"
 
-    def _restart_memory(self, plan: Footprint) -> None:
+    def _restart_memory(self, plan: Footprint, detail: Canvas) -> None:
         """Restart the optimizer on the same pixels: its memory belongs to the detail objective."""
+        assert self.minimizer is not None
+        self.note = self.minimizer.finish(detail.loss) or self.note
         settings = self._optimizer_settings(plan.optimizer, plan.history)
         pixels = self._pixels()
         self._keep_learned(detail=True)

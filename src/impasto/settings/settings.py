@@ -211,11 +211,10 @@ class Settings:
     history: int = setting(
         12, "How many past steps L-BFGS remembers.", at_least=1, at_most=200, group="Optimization"
     )
-    block: int = setting(
-        32,
-        "Side of the squares of the picture, px, each of which L-BFGS measures and moves by "
-        "itself; 0 for one memory of the whole picture, as in textbooks.",
-        at_least=0,
+    precondition: bool = setting(
+        True,
+        "Let L-BFGS learn how steep the loss is along each frequency and color of the picture, and "
+        "step further where it is flat; off, it is the textbook's.",
         group="Optimization",
     )
     steps: Counts = setting(
@@ -285,8 +284,6 @@ class Settings:
         check_names("style_loss", self.style_loss, ("gram", "wasserstein", "meanstd"))
         if 0 < self.tile < 32:
             raise SettingError(f"tile is {self.tile}: it must be 0 or at least 32")
-        if 0 < self.block < 8:
-            raise SettingError(f"block is {self.block}: it must be 0 or at least 8")
         if self.content_weight == 0 and self.style_weight == 0:
             raise SettingError("content_weight and style_weight are both 0: give one a weight")
 
@@ -316,7 +313,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "start": "content",
         "coarsest": 0,
         "history": 100,
-        "block": 0,
+        "precondition": False,
     },
 }
 """What each preset changes of the defaults above."""
@@ -339,7 +336,7 @@ def settings_for(preset: str = "best", **changes: Any) -> Settings:
 
 
 RENAMED_VALUES = {("method", "optimise"): "optimize"}
-GONE = ("tangent_steps", "cuda_graphs")
+GONE = ("tangent_steps", "cuda_graphs", "block")
 """What recipes of earlier versions say otherwise: values that have another name now, and settings
 that are gone or of no account."""
 
