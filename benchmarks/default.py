@@ -44,7 +44,7 @@ def painted(judge: Judge, photo: str, painting: str, preset: str, size: int) -> 
     return {
         "photo": photo, "painting": painting, "preset": preset, "px": size, "seconds": seconds,
         "lpips": verdict.lpips, "style": verdict.style, "score": verdict.score,
-        "checkerboard": verdict.checkerboard, "halo": verdict.halo, "gray": verdict.gray,
+        "checkerboard": verdict.checkerboard, "halo": verdict.halo, "bare": verdict.bare,
     }  # fmt: skip
 
 

@@ -50,7 +50,7 @@ def test_the_photo_itself_is_no_distance_from_itself(
     the_judge: evaluate.Judge, china: images.Picture
 ) -> None:
     verdict = the_judge.judge(china)
-    for name in ("lpips", "self_similarity", "content", "cfsd", "halo", "gray"):
+    for name in ("lpips", "self_similarity", "content", "cfsd", "halo"):
         assert getattr(verdict, name) == pytest.approx(0, abs=1e-5), name
     assert verdict.style > 0.3
 
@@ -140,12 +140,18 @@ def test_a_halo_by_hand() -> None:
     assert measures.halo(framed, photo) == pytest.approx(5 * 0.96, rel=1e-5)
 
 
-def test_flat_gray_patches() -> None:
+def test_bare_patches() -> None:
+    """16 patches of 16 px, of which two have no strokes; where the photo is not flat, that may be
+    its own doing."""
     image = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
-    assert measures.flat_gray(image) == 0
-    image[..., :32, :32] = 0.5
-    assert measures.flat_gray(image) == 0.25
-    assert measures.flat_gray(torch.ones(1, 3, 64, 64)) == 0  # white paper is no defect
+    sky = torch.full((1, 3, 64, 64), 0.6)
+    assert measures.bare(image, sky) == 0
+    image[..., 16:48, :16] = torch.tensor([0.6, 0.7, 0.9]).view(1, 3, 1, 1)  # bluish, not gray
+    assert measures.bare(image, sky) == 2 / 16
+    sky[..., 32:, :] = image[..., 32:, :].flip(-1)
+    assert measures.bare(image, sky) == 1 / 16
+    assert measures.bare(image, torch.rand_like(image)) == 0
+    assert measures.bare(sky, sky) == 0
 
 
 def test_oklab_of_known_colors_and_back() -> None:

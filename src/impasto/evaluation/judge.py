@@ -56,8 +56,9 @@ class Verdict:
     taken off, so that a photo has about 0; a chessboard has 1."""
     halo: float
     """How far the border's mean change differs from that next to it, OKLab times 100."""
-    gray: float
-    """The share of flat gray patches beyond those that photo and painting have."""
+    bare: float
+    """The share of patches left bare beside painted ones where the photo is flat: a sky of which a
+    corner has no strokes."""
     layers: dict[str, dict[str, float]] = field(default_factory=dict)
     """The style distances layer by layer, for AlexNet and for VGG-19: by measure (`style`,
     `style_gram`, `vgg_wasserstein`, `vgg_gram`), then by layer."""
@@ -101,7 +102,6 @@ class Judge:
         }
         means = {name: sum(of.values()) / len(of) for name, of in layers.items()}
         labs = [color.oklab(image) * 100 for image in (out, photo, painting)]
-        grays = [measures.flat_gray(image) for image in (out, photo, painting)]
         return Verdict(
             name=picture.name,
             lpips=lpips,
@@ -111,7 +111,7 @@ class Judge:
             score=(1 + lpips) * (1 + means["style"]),
             checkerboard=measures.checkerboard(out),
             halo=measures.halo(labs[0], labs[1]),
-            gray=max(0.0, grays[0] - max(grays[1:])),
+            bare=measures.bare(out, photo),
             layers=layers,
             **means,
             **self._structure(out, photo),

@@ -93,15 +93,26 @@ def halo(out: Float[Tensor, "1 3 h w"], photo: Float[Tensor, "1 3 h w"]) -> floa
     return float(torch.stack(sides).mean())
 
 
-def flat_gray(image: Float[Tensor, "1 3 h w"]) -> float:
-    """The share of 8x8 patches that are gray (chroma under 0.02) and flat (deviation under 0.01),
-    neither near black nor near white."""
-    lab = color.oklab(image)
-    mean = F.avg_pool2d(lab, 8)
-    deviation = (F.avg_pool2d(lab[:, :1].square(), 8) - mean[:, :1].square()).clamp_min(0).sqrt()
-    chroma = mean[:, 1:].norm(dim=1, keepdim=True)
-    middle = (mean[:, :1] > 0.25) & (mean[:, :1] < 0.9)
-    return float(((deviation < 0.01) & (chroma < 0.02) & middle).float().mean())
+def bare(image: Float[Tensor, "1 3 h w"], photo: Float[Tensor, "1 3 h w"]) -> float:
+    """The share of patches that were left bare beside painted ones, where the photo is alike.
+
+    Patches have a 16th of the long side, at least 16 px. Among those that the photo has flat
+    (deviation under 0.02, OKLab), the bare ones have under a third of the deviation that three
+    quarters of them stay below.
+    """
+    side = min(max(16, max(image.shape[-2:]) // 16), *image.shape[-2:])
+    painted = _deviations(color.oklab(image), side)
+    flat = _deviations(color.oklab(photo), side) < 0.02
+    if not bool(flat.any()):
+        return 0.0
+    usual = painted[flat].quantile(0.75)
+    return float((flat & (painted < usual / 3)).float().mean())
+
+
+def _deviations(lab: Float[Tensor, "1 c h w"], side: int) -> Float[Tensor, "1 y x"]:
+    """The deviation of each patch, over all channels."""
+    mean = F.avg_pool2d(lab, side)
+    return (F.avg_pool2d(lab.square(), side) - mean.square()).clamp_min(0).sum(1).sqrt()
 
 
 def _quantiles(values: Float[Tensor, "d p"]) -> Float[Tensor, "d q"]:

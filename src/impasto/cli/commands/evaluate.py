@@ -17,7 +17,7 @@ GROUPS = {
         "style", "style_gram", "vgg_wasserstein", "vgg_gram", "color", "cast",
     ),
     "both together": ("score",),
-    "defects": ("checkerboard", "halo", "gray"),
+    "defects": ("checkerboard", "halo", "bare"),
 }  # fmt: skip
 
 
