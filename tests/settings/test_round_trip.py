@@ -107,6 +107,7 @@ def test_recipes_of_earlier_versions_are_translated() -> None:
     recorded = settings_for("draft", style_turn="0,flip90", memory_limit="3G").as_dict() | {
         "method": "optimise",
         "tangent_steps": 15,
+        "block": 32,
         "memory_limit": "auto",
         "style_turn": ["0"],
     }
@@ -114,7 +115,7 @@ def test_recipes_of_earlier_versions_are_translated() -> None:
     found = from_recipe(recorded)
     assert recorded == before
     assert found["method"] == "optimize"
-    assert "tangent_steps" not in found
+    assert not {"tangent_steps", "block"} & set(found)
     assert settings_for(**found) == settings_for("draft")
     assert settings_for(**from_recipe(recorded | {"preset": "quick"})) == settings_for(
         steps=(12, 4, 2), detail_steps=(8, 5)
