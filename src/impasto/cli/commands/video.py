@@ -59,7 +59,8 @@ def video(
     Parameters
     ----------
     clip
-        The film: MP4, MOV, MKV, WebM, AVI, GIF or any other that FFmpeg reads.
+        The film: MP4, MOV, MKV, WebM, AVI or any other that FFmpeg reads, or an animated GIF, PNG
+        or WebP.
     styles
         The paintings: files, folders of pictures, or the names of built-in ones (`impasto styles`
         lists them). Several are blended, see --style-weights.
