@@ -217,7 +217,7 @@ def test_the_command(impasto: Command, photo: Path, tmp_path: Path) -> None:
     with Image.open(target) as image:
         assert image.size == (96, 64)
     again = tmp_path / "again.png"
-    assert impasto("rerun", target, "-o", again)[0] == 0
+    assert impasto("rerun", target, "--inputs", photo.parent, "-o", again)[0] == 0
     assert images.read(again).pixels.equal(images.read(target).pixels)
 
 
@@ -322,7 +322,8 @@ def test_a_networks_picture_is_painted_again(
 ) -> None:
     target, again = tmp_path / "out.png", tmp_path / "again.png"
     assert impasto("stylize", photo, network, "--size", "96", "-o", target)[0] == 0
-    assert impasto("rerun", target, "-o", again)[0] == 0
+    folders = ["--inputs", photo.parent, "--inputs", network.parent]
+    assert impasto("rerun", target, *folders, "-o", again)[0] == 0
     assert images.read(again).pixels.equal(images.read(target).pixels)
 
 

@@ -54,7 +54,7 @@ class OnePassRun:
     settings, pictures or networks that do not go together.
     """
 
-    one_pass, resumed = True, False
+    one_pass = True
 
     def __init__(self, scene: Scene) -> None:
         self.scene, self.settings = scene, scene.settings
