@@ -175,6 +175,8 @@ def _announce(film: "Film", progress: "Progress") -> None:
         f"painting {escape(clip.name)} ({clip.count} frames of {width}x{height} px) in the "
         f"style of {escape(' and '.join(film.scene.paintings))}: {film.settings.preset}"
     )
+    if film.one_pass is not None and film.one_pass.unused:
+        progress.say(film.one_pass.unused)
     if clip.transparent:
         progress.say("what is transparent in it is laid on white")
     if clip.colors.transfer in HDR:
