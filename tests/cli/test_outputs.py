@@ -14,6 +14,8 @@ from impasto import images
 from impasto.cli.regions import regions
 from impasto.errors import SettingError
 from impasto.images import Picture
+from impasto.scene import Region, Scene
+from impasto.settings import settings_for
 from impasto.video.timelapse import Timelapse, distance
 from small import Run
 
@@ -83,7 +85,6 @@ def test_every_format_says_how_it_was_made(
     assert impasto("stylize", photo, "great-wave", "-o", target, *FAST, "-q")[0] == 0
     recipe = images.recipe_of(target)
     assert recipe["settings"]["size"] == 48
-    assert recipe["seconds"] >= 0
     assert recipe["losses"]["total"] > 0
     assert set(recipe["inputs"]) >= {"content"}
     status, out, _ = impasto("info", target)
@@ -92,6 +93,51 @@ def test_every_format_says_how_it_was_made(
     assert "size 48" in out
     status, out, _ = impasto("info", target, "--json")
     assert json.loads(out)["settings"] == recipe["settings"]
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg"])
+def test_the_same_run_is_the_same_file(
+    impasto: Run, photo: Path, tmp_path: Path, suffix: str
+) -> None:
+    first, second = (tmp_path / f"{name}{suffix}" for name in ("first", "second"))
+    for target in (first, second):
+        words = ["-o", target, "--preset", "instant", "--size", "48"]
+        status, out, _ = impasto("stylize", photo, "great-wave", *words, "--json")
+        assert status == 0
+        assert json.loads(out)["seconds"] > 0
+        assert "seconds" not in images.recipe_of(target)
+    assert first.read_bytes() == second.read_bytes()
+
+
+def test_a_recipe_names_files_and_not_where_they_lie(
+    photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    private = tmp_path / "private"
+    folder = private / "great-wave"  # called as a built-in painting is
+    folder.mkdir(parents=True)
+    own = {name: private / f"{name}.png" for name in ("me", "mask", "sky", "strokes", "start")}
+    for path in (*own.values(), folder / "a.png"):
+        with Image.open(photo) as image:
+            image.save(path)
+    monkeypatch.chdir(private)
+    scene = Scene(
+        own["me"], "./great-wave", settings_for(size=48, start=str(own["start"]), palette="wave"),
+        own["mask"], None, [Region("wave", own["sky"], name="sky", style_mask=own["strokes"])],
+    )  # fmt: skip
+    recipe = scene.recipe()
+    assert "private" not in json.dumps(recipe)
+    assert recipe["settings"]["start"] == "start.png"
+    assert recipe["settings"]["palette"] == "great-wave"
+    assert recipe["sources"] == {
+        "content": "me.png",
+        "mask": "mask.png",
+        "regions": [
+            {"name": "sky", "style": ["great-wave"], "mask": "sky.png", "strength": None,
+             "style_mask": "strokes.png"},
+            {"name": "rest", "style": ["./great-wave"], "mask": None, "strength": None,
+             "style_mask": None},
+        ],
+    }  # fmt: skip
 
 
 def test_a_picture_without_a_recipe_is_refused(impasto: Run, photo: Path, tmp_path: Path) -> None:
@@ -127,8 +173,34 @@ def test_rerun_paints_the_same_again_and_larger(
     (tmp_path / "photo.png").rename(moved / "photo.png")
     status, _, err = impasto("rerun", "first.png", "--force")
     assert status == 2
+    assert "the photo of first.png, photo.png, is neither beside it nor in the current" in err
     assert "--content" in err
     assert impasto("rerun", "first.png", "--content", moved / "photo.png", "--force")[0] == 0
+
+
+def test_rerun_finds_its_inputs_in_the_folders_given(
+    impasto: Run, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Photo, painting, mask and start lie in two folders, and the picture in a third."""
+    one, two, third = (tmp_path / name for name in ("one", "two", "third"))
+    for folder in (one, two, third):
+        folder.mkdir()
+    for path in (one / "photo.png", one / "mask.png", two / "start.png", two / "poppies.png"):
+        with Image.open(photo) as image:
+            image.rotate(len(path.stem)).save(path)
+    words = ["stylize", one / "photo.png", two / "poppies.png", "--mask", one / "mask.png"]
+    first, again = third / "first.png", third / "first-again.png"
+    assert impasto(*words, "--start", two / "start.png", "-o", first, *FAST)[0] == 0
+    monkeypatch.chdir(third)
+    for given, missing in (([], "photo.png"), (["--inputs", one], "poppies.png")):
+        status, _, err = impasto("rerun", first, *given)
+        assert (status, err.count("\n")) == (2, 1)
+        assert missing in err
+        assert "--inputs" in err
+    status, _, err = impasto("rerun", first, "--inputs", one, "--inputs", two)
+    assert status == 0, err
+    assert "not the same" not in err
+    assert images.read(again).pixels.equal(images.read(first).pixels)
 
 
 def test_texture_needs_no_photo(

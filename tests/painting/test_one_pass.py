@@ -49,6 +49,22 @@ def test_one_step_is_all_it_takes(photo: Path) -> None:
     assert result.history == [{"step": 1, "size": 96}]
 
 
+def test_given_settings_that_one_pass_does_not_use_are_named(
+    picture: Picture, network: Path
+) -> None:
+    changes: dict[str, Any] = {
+        "steps": 5, "tv_weight": 1, "optimizer": "adam", "style_loss": "gram", "seed": 3,
+        "transform": "adain", "style_scale": 0.5, "strength": 0.7,
+    }  # fmt: skip
+    (step,) = steps(picture, STYLE, preset="instant", size=64, **changes)
+    words = "painting in one pass does not use "
+    assert step.note == words + "--seed, --tv-weight, --style-loss, --optimizer, --steps"
+    (step,) = steps(picture, STYLE, preset="draft", method="instant", size=64, strength=0.7)
+    assert step.note is None
+    (step,) = steps(picture, network, size=64, strength=0.7, style_scale=2, tile=64)
+    assert step.note == words + "--style-scale, --tile"
+
+
 def test_it_takes_the_colors_of_the_painting(picture: Picture) -> None:
     def colors(pixels: torch.Tensor) -> torch.Tensor:
         return color.oklab(pixels).mean((2, 3))
@@ -217,7 +233,7 @@ def test_the_command(impasto: Command, photo: Path, tmp_path: Path) -> None:
     with Image.open(target) as image:
         assert image.size == (96, 64)
     again = tmp_path / "again.png"
-    assert impasto("rerun", target, "-o", again)[0] == 0
+    assert impasto("rerun", target, "--inputs", photo.parent, "-o", again)[0] == 0
     assert images.read(again).pixels.equal(images.read(target).pixels)
 
 
@@ -322,7 +338,8 @@ def test_a_networks_picture_is_painted_again(
 ) -> None:
     target, again = tmp_path / "out.png", tmp_path / "again.png"
     assert impasto("stylize", photo, network, "--size", "96", "-o", target)[0] == 0
-    assert impasto("rerun", target, "-o", again)[0] == 0
+    folders = ["--inputs", photo.parent, "--inputs", network.parent]
+    assert impasto("rerun", target, *folders, "-o", again)[0] == 0
     assert images.read(again).pixels.equal(images.read(target).pixels)
 
 

@@ -1,5 +1,8 @@
 """Figures: what their axes, bars and labels show."""
 
+from pathlib import Path
+
+import pytest
 from PIL import Image
 
 from impasto.reports import plots
@@ -30,3 +33,11 @@ def test_predictions_have_bars_below_their_pictures() -> None:
     colors = [[patch.get_facecolor()[:3] for patch in axes.patches] for axes in bars]
     assert colors[0][0] == colors[1][1] != colors[1][0]
     assert colors[0][1] == colors[1][0]
+
+
+@pytest.mark.parametrize("suffix", plots.SUFFIXES)
+def test_the_same_figure_is_the_same_file(tmp_path: Path, suffix: str) -> None:
+    first, second = (tmp_path / f"{name}{suffix}" for name in ("first", "second"))
+    for path in (first, second):
+        plots.write(plots.losses([{"step": 1, "size": 8, "total": 1.0}], "a title"), path)
+    assert first.read_bytes() == second.read_bytes()

@@ -1,6 +1,8 @@
 """Video files: what goes in comes out, at its own times, upright, in its own colors."""
 
 import resource
+import struct
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -9,16 +11,26 @@ import av
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from impasto import video
 from impasto.errors import PictureError, SettingError
 from impasto.video import Clip, Format, Unfinished
 from impasto.video import unfinished as module
-from impasto.video.reading import BT601, BT709, SCALING
+from impasto.video.frames import BT601, BT709, SCALING
 
 TICKS = Fraction(1, 1000)
 STEADY = tuple(range(0, 240, 40))  # six frames, 25 a second
 UNEVEN = (0, 40, 90, 100, 300, 400)
+
+
+def picture(number: int, size: tuple[int, int]) -> np.ndarray:
+    """Frame of that number, h w 4: left red, right gray, a transparent lowest quarter."""
+    values = np.full((size[1], size[0], 4), 255, np.uint8)
+    values[..., :3] = (40 + 25 * number) % 256
+    values[:, : size[0] // 2, :3] = (200, 60, 40)
+    values[-size[1] // 4 :, :, 3] = 0
+    return values
 
 
 def made(
@@ -31,6 +43,7 @@ def made(
     turned: int = 0,
     matrix: int = BT709,
     full: bool = False,
+    draw: Callable[[int, tuple[int, int]], np.ndarray] = picture,
 ) -> Path:
     """A clip of flat frames, each brighter than the last, left half red, with a tone."""
     with av.open(str(path), "w") as container:
@@ -46,7 +59,7 @@ def made(
         other: Any = container.add_stream(sound, rate=48000) if sound else None
         container.start_encoding()
         for number, time in enumerate(times):
-            frame = av.VideoFrame.from_ndarray(picture(number, size), format="rgba")
+            frame = av.VideoFrame.from_ndarray(draw(number, size), format="rgba")
             coded = {"dst_colorspace": 5 if matrix == BT601 else matrix}
             frame = frame.reformat(
                 format=pixels, dst_color_range=2 if full else 1, src_color_range=2,
@@ -64,15 +77,6 @@ def made(
                 container.mux(other.encode(played))
             container.mux(other.encode(None))
     return path
-
-
-def picture(number: int, size: tuple[int, int]) -> np.ndarray:
-    """Frame of that number, h w 4: left red, right gray, a transparent lowest quarter."""
-    values = np.full((size[1], size[0], 4), 255, np.uint8)
-    values[..., :3] = (40 + 25 * number) % 256
-    values[:, : size[0] // 2, :3] = (200, 60, 40)
-    values[-size[1] // 4 :, :, 3] = 0
-    return values
 
 
 def again(clip: Clip, target: Path, quality: int = 95, sound: bool = True) -> Path:
@@ -117,6 +121,13 @@ def test_the_sound_is_copied_packet_by_packet(tmp_path: Path) -> None:
     assert Clip(silent).sounds == []
 
 
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_the_same_film_is_the_same_file(tmp_path: Path, suffix: str) -> None:
+    clip = Clip(made(tmp_path / "in.mp4", sound="aac"))
+    first, second = (again(clip, tmp_path / f"{name}{suffix}") for name in ("first", "second"))
+    assert first.read_bytes() == second.read_bytes()
+
+
 def test_sound_that_the_format_cannot_hold_is_refused(tmp_path: Path) -> None:
     source = made(tmp_path / "in.mp4", sound="aac")
     with pytest.raises(PictureError, match=r"\.webm cannot hold .* \(aac\)"):
@@ -150,6 +161,132 @@ def test_turned_clips_come_upright(tmp_path: Path, turned: int) -> None:
     written = Clip(again(clip, tmp_path / "out.mp4"))
     assert written.size == clip.size
     assert np.abs(array(next(iter(written.frames())).pixels).astype(int) - frame).mean() < 4
+
+
+COLORS = {"r": (220, 40, 40), "g": (40, 200, 60), "b": (40, 60, 210), "w": (230, 230, 230)}
+
+
+def quarters(_: int, size: tuple[int, int]) -> np.ndarray:
+    """Red and green above, blue and white below, h w 4."""
+    values = np.full((size[1], size[0], 4), 255, np.uint8)
+    above, left = slice(None, size[1] // 2), slice(None, size[0] // 2)
+    below, right = slice(size[1] // 2, None), slice(size[0] // 2, None)
+    for place, name in zip(
+        [(above, left), (above, right), (below, left), (below, right)], "rgbw", strict=True
+    ):
+        values[place][..., :3] = COLORS[name]
+    return values
+
+
+def corners(values: np.ndarray) -> str:
+    """The names of the colors in a picture's corners, row by row."""
+    found = ""
+    for place in ((4, 4), (4, -5), (-5, 4), (-5, -5)):
+        off = {name: np.abs(values[place] - np.array(rgb)).max() for name, rgb in COLORS.items()}
+        found += min(off, key=lambda name: off[name])
+        assert min(off.values()) < 20
+    return found
+
+
+@pytest.mark.parametrize(
+    ("matrix", "shown"),
+    [
+        ((1, 0, 0, 1), "rgbw"),
+        ((0, 1, -1, 0), "brwg"),  # a quarter turn clockwise: y downward becomes x leftward
+        ((-1, 0, 0, -1), "wbgr"),
+        ((0, -1, 1, 0), "gwrb"),
+        ((-1, 0, 0, 1), "grwb"),  # a mirror
+        ((1, 0, 0, -1), "bwrg"),  # upside down
+        ((0, 1, 1, 0), "rbgw"),  # rows become columns
+        ((0, -1, -1, 0), "wgbr"),
+        ((0, 0, 0, 0), "rgbw"),  # says nothing
+    ],
+)
+def test_clips_are_shown_by_their_whole_display_matrix(
+    tmp_path: Path, matrix: tuple[int, int, int, int], shown: str
+) -> None:
+    """What is stored at x, y is shown at a x + c y, b x + d y (ISO/IEC 14496-12, 6.2.2)."""
+    path = made(tmp_path / "in.mp4", times=(0,), draw=quarters)
+    data, (a, b, c, d) = path.read_bytes(), (65536 * number for number in matrix)
+    at = data.index(b"tkhd") + 44  # where a track header of version 0 has its matrix
+    told = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30)
+    path.write_bytes(data[:at] + told + data[at + len(told) :])
+    clip = Clip(path)
+    assert clip.size == ((48, 64) if b else (64, 48))
+    assert corners(array(next(iter(clip.frames())).pixels)) == shown
+
+
+@pytest.mark.parametrize("name", ["take:1", "100% of %03d"])
+def test_a_colon_and_a_percent_sign_are_parts_of_a_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    made(tmp_path / f"{name}.mp4")
+    target = again(Clip(Path(f"{name}.mp4")), Path(f"{name}.mkv"))
+    assert target.exists()
+    assert times(target) == [time / 1000 for time in STEADY]
+    (Path(f"{name}.mp4")).rename("plain.mp4")
+    with pytest.raises(PictureError, match="check the name"):
+        Clip(Path(f"{name}.mp4"))
+
+
+SHOWN = (40, 200, 120)  # ms
+
+
+def animated(path: Path, format: str) -> Path:
+    """Three frames, each brighter than the last, left half red, the lowest quarter transparent."""
+    first, *others = (Image.fromarray(picture(number, (64, 48))) for number in range(3))
+    each = {
+        "GIF": {"disposal": 2},  # each frame whole, so that transparency shows no older one
+        "PNG": {"disposal": 1},
+        "WEBP": {"lossless": True},
+    }
+    first.save(path, format, save_all=True, append_images=others, duration=SHOWN, **each[format])
+    return path
+
+
+@pytest.mark.parametrize("name", ["in.gif", "in.png", "in.webp", "in%03d.gif", "in%03d.png"])
+def test_animated_pictures_are_films(tmp_path: Path, name: str) -> None:
+    kind = {".gif": "GIF", ".png": "PNG", ".webp": "WEBP"}[Path(name).suffix]
+    clip = Clip(animated(tmp_path / name, kind))
+    frames = list(clip.frames())
+    assert clip.transparent
+    assert clip.size == (64, 48)
+    assert [round(clip.seconds(frame.pts) * 1000) for frame in frames] == [0, 40, 240]
+    for number, frame in enumerate(frames):
+        values = array(frame.pixels)
+        assert np.abs(values[8, 8] - np.array([200, 60, 40])).max() <= 3
+        assert np.abs(values[8, 56] - (40.0 + 25 * number)).max() <= 3
+        assert (values[-4:] == 255).all()
+    assert times(again(clip, tmp_path / "out.mp4")) == [0, 0.04, 0.24]
+
+
+def test_webp_of_one_frame_is_a_picture_and_half_a_webp_is_damaged(tmp_path: Path) -> None:
+    Image.new("RGB", (64, 48)).save(tmp_path / "still.webp")
+    with pytest.raises(PictureError, match="no video but a picture"):
+        Clip(tmp_path / "still.webp")
+    data = animated(tmp_path / "in.webp", "WEBP").read_bytes()
+    (tmp_path / "half.webp").write_bytes(data[: len(data) // 2])
+    with pytest.raises(PictureError, match=r"half\.webp"):
+        Clip(tmp_path / "half.webp")
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_the_frames_keep_their_times_where_sound_begins_before_them(
+    tmp_path: Path, suffix: str
+) -> None:
+    """AAC begins a packet of 1024 samples early, which nobody hears: 21 ms at 48 kHz. Matroska has
+    no times below 0, so there the packet is left out, and neither frames nor sound move."""
+    target = again(Clip(made(tmp_path / "in.mp4", sound="aac")), tmp_path / f"out{suffix}")
+    with av.open(str(target)) as container:
+        shown = [
+            round(1000 * float(frame.pts * frame.time_base)) for frame in container.decode(video=0)
+        ]
+    with av.open(str(target)) as container:
+        heard = list(container.decode(audio=0))
+    assert shown == list(STEADY)
+    assert heard[0].pts == 0
+    assert sum(frame.samples for frame in heard) == 12 * 1024  # 12,000 samples, in whole packets
 
 
 def test_odd_sides_are_read_and_transparency_is_laid_on_white(tmp_path: Path) -> None:

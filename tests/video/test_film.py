@@ -241,13 +241,17 @@ def test_what_cannot_be_is_said_in_one_line(
 
 def test_a_film_without_a_name_lies_beside_its_clip(impasto: Run, tmp_path: Path) -> None:
     clip = filmed(tmp_path / "clip.mp4", count=2)
-    status, _, err = impasto("video", clip, "great-wave")
+    status, _, err = impasto("video", clip, "great-wave", "--steps", "3")
     assert status == 0, err
+    assert "painting in one pass does not use --steps" in err
     made = tmp_path / "clip-great-wave.mp4"
     assert Clip(made).size == SIZE
-    status, out, _ = impasto("info", made)
+    status, out, _ = impasto("info", made, "--json")
     assert status == 0
-    assert "great-wave" in out
+    recipe = json.loads(out)
+    assert recipe["style"] == ["great-wave"]
+    assert recipe["sources"]["content"] == "clip.mp4"
+    assert "great-wave" in impasto("info", made)[1]
     status, _, err = impasto("info", clip)
     assert status == 2
     assert "does not say how it was made" in err

@@ -135,9 +135,6 @@ class RunToFile:
         assert taken.last is not None
         target, asked = self.outputs.target, self.asked
         result = taken.last.result()
-        if not self.outputs.checkpoints.every and not self.run.resumed:
-            # A run with checkpoints promises the same bytes, however often it was interrupted.
-            result.recipe["seconds"] = round(result.seconds, 1)
         data = result.encoded(self.outputs.kind, asked.bits, asked.keep_gps)
         if target is None:
             sys.stdout.buffer.write(data)

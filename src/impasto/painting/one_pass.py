@@ -7,7 +7,7 @@ whose style is a trained network (`networks.residual`) is that network's picture
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property, partial
 from typing import Any
 
@@ -31,8 +31,12 @@ from impasto.painting.budget import Tiling
 from impasto.painting.run import Record, Step
 from impasto.painting.scales import scale_sizes
 from impasto.scene import Part, Scene, View
-from impasto.settings import changed
+from impasto.settings import Settings, changed, settings_for
 
+OF_PAINTINGS = ("transform", "style_scale", "style_crop", "style_turn", "tile")
+UNUSED = ("seed", "cuda_graphs")
+"""Settings that matter to paintings in one pass, and to no trained network; and those that matter
+to neither, beside all of method and optimization."""
 LEAST_AREA = 1e-3  # of a position: less of all regions together is none
 
 
@@ -54,7 +58,7 @@ class OnePassRun:
     settings, pictures or networks that do not go together.
     """
 
-    one_pass, resumed = True, False
+    one_pass = True
 
     def __init__(self, scene: Scene) -> None:
         self.scene, self.settings = scene, scene.settings
@@ -89,7 +93,8 @@ class OnePassRun:
         self.pixels = self.painted(self.scene)
         machine.wait_for(self.device)
         self.seconds += time.perf_counter() - began
-        step = Step(1, 1, size, 1, 1, 1.0, {}, True, self.tiling.take_note(), self)
+        note = "; ".join(filter(None, (self.unused, self.tiling.take_note()))) or None
+        step = Step(1, 1, size, 1, 1, 1.0, {}, True, note, self)
         self.history.append(step.record)
         yield step
 
@@ -138,6 +143,19 @@ class OnePassRun:
             "device": str(self.device),
             "optimizers": [],
         }
+
+    @property
+    def unused(self) -> str | None:
+        """What is to be said of settings that were changed, and change nothing in one pass."""
+        groups = "Method", "Optimization"
+        unused = {item.name for item in fields(Settings) if item.metadata["group"] in groups}
+        unused = unused.union(UNUSED, OF_PAINTINGS) - {"method"}
+        if any(part.strokes for part in self.scene.parts):
+            unused -= set(OF_PAINTINGS)
+        usual = settings_for(self.settings.preset).as_dict()
+        names = [n for n, v in self.settings.as_dict().items() if n in unused and v != usual[n]]
+        options = ", ".join("--" + name.replace("_", "-") for name in names)
+        return f"painting in one pass does not use {options}" if options else None
 
     @property
     def work(self) -> float:

@@ -96,7 +96,6 @@ class OptimizedRun:
         self.learned: dict[str, Tensor] = {}  # of the objective: `detail` or `whole`, see Spectrum
         self.optimizers: list[str] = []  # what moved the pixels at each scale so far
         self.note: str | None = None
-        self.resumed = resume is not None
         if resume is not None:
             self.load(*checkpoint.read(Path(resume)))
 

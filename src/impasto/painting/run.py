@@ -140,7 +140,6 @@ class PaintingRun(Run, Protocol):
     """The photo."""
     sizes: list[tuple[int, int]]
     """Width and height of each scale, px."""
-    resumed: bool
     one_pass: bool
 
     @property

@@ -112,8 +112,11 @@ def _bars(axes: Any, guesses: Guesses, label: str) -> None:
 
 
 def write(figure: Any, path: Path) -> None:
-    """Write a figure by its suffix, whole or not at all."""
-    buffer = io.BytesIO()
-    metadata = {"CreationDate": None} if path.suffix == ".pdf" else None
-    figure.savefig(buffer, format=path.suffix.lower().removeprefix("."), dpi=150, metadata=metadata)
+    """Write a figure by its suffix, whole or not at all: the same figure as the same bytes."""
+    import matplotlib
+
+    buffer, kind = io.BytesIO(), path.suffix.lower().removeprefix(".")
+    undated = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}.get(kind)
+    with matplotlib.rc_context({"svg.hashsalt": "impasto"}):
+        figure.savefig(buffer, format=kind, dpi=150, metadata=undated)
     images.write_bytes(buffer.getvalue(), path)

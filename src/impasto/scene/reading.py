@@ -19,6 +19,7 @@ from impasto.scene.regions import (
     Region,
     Style,
     for_each,
+    name_of,
     origin_of,
     paintings_of,
 )
@@ -34,7 +35,8 @@ class Reader:
     """Reads the pictures of a scene, and keeps a list of them for the recipe.
 
     `inputs` are the pictures by what they are, `networks` the files of trained networks, `sources`
-    says where each can be read again. Raises ImpastoError for what cannot be read or does not fit.
+    says what each is called, to find it again. Raises ImpastoError for what cannot be read or does
+    not fit.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -90,21 +92,21 @@ class Reader:
         return Part(areas, strokes, networks, Strength(strength), key)
 
     def _note(self, region: Region, styles: Sequence[AnyPicture]) -> None:
-        """Say in the recipe where a region's pictures can be read again."""
-
-        def origin(what: str) -> str | None:
-            picture = self.inputs.get(f"{region.name} {what}")
-            return None if picture is None else picture.origin
-
+        """Say in the recipe what a region's pictures are called."""
         self.sources["regions"].append(
             {
                 "name": region.name,
-                "style": [origin_of(style) for style in styles],
-                "mask": origin("mask"),
+                "style": [name_of(origin_of(style)) for style in styles],
+                "mask": self.name_of(f"{region.name} mask"),
                 "strength": region.strength,
-                "style_mask": origin("style mask"),
+                "style_mask": self.name_of(f"{region.name} style mask"),
             }
         )
+
+    def name_of(self, what: str) -> str | None:
+        """What a picture that was read is called in the recipe; None if it came from no file."""
+        picture = self.inputs.get(what)
+        return None if picture is None else name_of(picture.origin)
 
     def _strokes(
         self,

@@ -1,7 +1,7 @@
 """The parts of a picture: regions as they are asked for, and as they are painted."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,9 +10,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from impasto.errors import SettingError
-from impasto.images import Picture, Source
+from impasto.images import Picture, Source, paintings
 from impasto.scene.strokes import Strokes
 from impasto.settings import Strength
+from impasto.weights import trained
 
 AnyPicture = Source | Picture
 Style = AnyPicture | Sequence[AnyPicture]
@@ -98,4 +99,25 @@ def origin_of(style: AnyPicture) -> str | None:
     """Where a painting can be read again, if it came from a file."""
     if isinstance(style, Picture):
         return style.origin
-    return str(style) if isinstance(style, str | os.PathLike) else None
+    if not isinstance(style, str | os.PathLike):
+        return None
+    if str(style) in _built_in() or Path(style).exists():
+        return str(style)
+    return paintings.picture(style).origin  # of a part of a built-in painting's name
+
+
+def name_of(source: str | None, words: Collection[str] = ()) -> str | None:
+    """A file as recipes name it: without its folders, which are nobody else's business.
+
+    What is known by itself stays: `words`, and the paintings and networks that ship. A file that is
+    called like one of them has ./ before its name.
+    """
+    known = {*words, *_built_in()}
+    if source is None or source in known:
+        return source
+    name = Path(source).name or Path(source).absolute().name
+    return f"./{name}" if name in known else name
+
+
+def _built_in() -> list[str]:
+    return [*paintings.PAINTINGS, *trained.networks()]

@@ -21,9 +21,17 @@ from impasto.scene import recolor
 from impasto.scene.colors import Colors, small_size, to_paintings
 from impasto.scene.reading import Reader, fingerprint_of
 from impasto.scene.recolor import Recoloring
-from impasto.scene.regions import AnyPicture, Region, Style, merged, numbered, paintings_of
+from impasto.scene.regions import (
+    AnyPicture,
+    Region,
+    Style,
+    merged,
+    name_of,
+    numbered,
+    paintings_of,
+)
 from impasto.scene.view import View
-from impasto.settings import Settings
+from impasto.settings import FILE_OR, Settings
 from impasto.version import __version__
 
 
@@ -42,11 +50,11 @@ class Scene:
         self.settings, reader = settings, Reader(settings)
         self.inputs, self.networks, self.sources = reader.inputs, reader.networks, reader.sources
         self.photo = reader.picture("content", content)
-        self.sources["content"] = self.photo.origin
+        self.sources["content"] = reader.name_of("content")
         asked = _with_rest(regions, style, style_mask)
         self.mask = None if mask is None else reader.mask("mask", mask, self.photo)
         if mask is not None:
-            self.sources["mask"] = self.inputs["mask"].origin
+            self.sources["mask"] = reader.name_of("mask")
         self.sources["regions"] = []
         palette = None
         if settings.palette not in ("none", "style") and settings.keep_colors == "none":
@@ -119,7 +127,7 @@ class Scene:
             made.__dict__.pop(name, None)
         made.photo = photo
         made.inputs = self.inputs | {"content": photo}
-        made.sources = self.sources | {"content": photo.origin}
+        made.sources = self.sources | {"content": name_of(photo.origin)}
         return made
 
     def with_settings(self, settings: Settings) -> "Scene":
@@ -140,8 +148,15 @@ class Scene:
             "style": self.paintings,
             "sources": self.sources,
             "inputs": prints,
-            "settings": self.settings.as_dict(),
+            "settings": self.recorded_settings(),
         }
+
+    def recorded_settings(self) -> dict[str, Any]:
+        """The settings as the recipe has them: files by their names."""
+        recorded = self.settings.as_dict()
+        if "palette" in self.inputs:
+            recorded["palette"] = self.inputs["palette"].origin
+        return recorded | {name: name_of(recorded[name], words) for name, words in FILE_OR.items()}
 
     @cached_property
     def fingerprints(self) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from impasto.settings.parsing import WHOLE, Crop, Turn
 from impasto.settings.settings import (
+    FILE_OR,
     PRESETS,
     Preset,
     Settings,
@@ -14,6 +15,6 @@ from impasto.settings.strength import Strength
 from impasto.settings.training import TrainingSettings
 
 __all__ = [
-    "PRESETS", "WHOLE", "Crop", "Preset", "Settings", "Strength", "TrainingSettings", "Turn",
-    "as_text", "changed", "from_recipe", "settings_for",
+    "FILE_OR", "PRESETS", "WHOLE", "Crop", "Preset", "Settings", "Strength", "TrainingSettings",
+    "Turn", "as_text", "changed", "from_recipe", "settings_for",
 ]  # fmt: skip

@@ -24,6 +24,11 @@ from impasto.settings.fields import (
 from impasto.settings.parsing import Crop, Turn, bytes_of
 
 Preset = Literal["best", "draft", "instant", "paper"]
+FILE_OR = {
+    "start": ("recolored", "content", "instant", "noise", "style"),
+    "palette": ("none", "style"),
+}
+"""The settings that may be a file, and the words that they may be instead."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -156,7 +156,7 @@ def _known(cell: Cell, scene: Scene, folder: Path) -> tuple[Picture, list[Record
         note = json.loads(_note(cell, folder).read_text("utf-8"))
     except (ImpastoError, ValueError, OSError):
         return None
-    same = recipe.get("settings") == cell.settings.as_dict()
+    same = recipe.get("settings") == scene.recorded_settings()
     same = same and recipe.get("inputs") == scene.fingerprints
     same = same and cell.after in (None, recipe.get("steps_taken"))
     if not same or note.get("picture") != _digest(cell, folder):

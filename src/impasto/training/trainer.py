@@ -151,7 +151,7 @@ class Trainer:
             "photos": len(self.photos.files),
             "inputs": self.inputs,
             "features": str(self.dtype).removeprefix("torch."),
-            "settings": self.settings.as_dict(),
+            "settings": self.scene.recorded_settings(),
             "training": asdict(self.training),
         }
 

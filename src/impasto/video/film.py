@@ -167,7 +167,7 @@ class Film:
             "start": self.clip.start,
             "end": self.clip.end,
         }
-        recipe["sources"] = recipe["sources"] | {"content": str(self.clip.path)}
+        recipe["sources"] = recipe["sources"] | {"content": self.clip.name}
         return recipe
 
     def _format(self, path: Path, quality: int, sound: bool, force: bool) -> Format:

@@ -1,5 +1,6 @@
 """Video files in: what they say of themselves, and their frames one by one."""
 
+import io
 import json
 import math
 import warnings
@@ -7,38 +8,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
 from jaxtyping import Float
-from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
 
 from impasto import images
 from impasto.errors import PictureError, SettingError
+from impasto.video.frames import colors_of, in_memory, pixels_of, turn_of
 
-UNSPECIFIED = 2  # the code for it in ITU-T H.273, of primaries, transfer and matrix
-LIMITED, FULL = 1, 2  # ranges of FFmpeg: 16 ... 235, and 0 ... 255
-RGB, BT709, BT601 = 0, 1, 6  # matrices of ITU-T H.273
-HIGH_DEFINITION = 720  # px; below that height video of no stated matrix is BT.601, by custom
 WITH_ALPHA = {"vp8": "libvpx", "vp9": "libvpx-vp9"}  # decoders that read it; the usual ones do not
-SCALING = 4 | 8192 | 262144  # bicubic, chroma at full width, exact rounding: else grays turn purple
 EARLIER = 2  # seconds before a part that reading begins
 MICROSECONDS = 1_000_000  # a second, in FFmpeg's own time base
 NO_VIDEOS = ("image2", "tty")  # of FFmpeg's formats: pictures, and text as a terminal shows it
-
-
-@dataclass(frozen=True)
-class Colors:
-    """How a video's numbers are meant, in the codes of ITU-T H.273, and their range."""
-
-    matrix: int
-    primaries: int
-    transfer: int
-    range: int
-    """1 for 16 ... 235, 2 for 0 ... 255."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,16 +104,23 @@ class Clip:
                     yield Frame(number, pts, frame.duration or self._usual(), pixels)
                 number += 1
 
-    def others(self) -> Iterator[Any]:
-        """The packets of sound and subtitles, in the order of the file, from the part's start."""
+    def others(self, early: bool = True) -> Iterator[Any]:
+        """The packets of sound and subtitles, in the order of the file, from the part's start.
+
+        `early`: with those before it that a decoder warms up with, and nobody hears. Without them
+        a stream that states its own delay keeps them: the delay counts from the first.
+        """
         with self._opened() as (container, _):
             streams = _others(container)
+            delayed = {stream.index for stream in streams if _states_delay(container, stream)}
             for packet in container.demux(streams) if streams else ():
                 if packet.pts is None or packet.dts is None:
                     continue
                 offset = round((Fraction(self.start) + self.zero) / packet.time_base)
                 seconds = packet.pts * packet.time_base - self.zero
                 if self.start and seconds < self.start:
+                    continue
+                if seconds < 0 and not early and packet.stream_index not in delayed:
                     continue
                 if self.end is None or seconds < self.end:
                     packet.pts, packet.dts = packet.pts - offset, packet.dts - offset
@@ -152,7 +144,7 @@ class Clip:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                container = av.open(str(self.path), metadata_errors="replace")
+                container = av.open(self._source(), metadata_errors="replace")
         except (av.FFmpegError, OSError) as error:
             if isinstance(error, FileNotFoundError | PermissionError):
                 raise PictureError(
@@ -164,6 +156,20 @@ class Clip:
             ) from None
         with container:
             yield container, self._video_of(container)
+
+    def _source(self) -> str | io.BytesIO:
+        """What FFmpeg opens. With "file:" in front of it a name such as take:1.mp4 is a name."""
+        return f"file:{self.path}" if self._held is None else io.BytesIO(self._held)
+
+    @cached_property
+    def _held(self) -> bytes | None:
+        """What is read in place of the file. PictureError for a damaged animated picture."""
+        try:
+            return in_memory(self.path, library())
+        except (SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+            raise PictureError(
+                f"{self.path} is damaged ({_words(error)}): save or download it again"
+            ) from None
 
     def _video_of(self, container: Any) -> Any:
         form = container.format.name
@@ -216,8 +222,8 @@ class Clip:
                 f"{self.path} is {width}x{height} px: it must have {images.MIN_SIDE} px a side or "
                 f"more, and at most {images.MAX_PIXELS:,} in all"
             )
-        self.colors = _colors(first)
-        turned = first.rotation % 180 != 0
+        self.colors = colors_of(first)
+        turned = turn_of(first).aside
         self.size = (height, width) if turned else (width, height)
         """Width and height as it is shown, px."""
         self.aspect = 1 / aspect if turned else aspect
@@ -261,22 +267,9 @@ class Clip:
 
     def _pixels(self, frame: Any, size: tuple[int, int] | None) -> Tensor:
         """A frame as pixels, upright; what is transparent is laid on white."""
-        turns = round(frame.rotation / 90) % 4
-        width, height = size or self.size
-        if turns % 2:
-            width, height = height, width
-        alpha = any(part.is_alpha for part in frame.format.components) or frame.format.has_palette
-        matrix = {} if self.colors.matrix == RGB else {"src_colorspace": _swscale(self.colors)}
-        values: NDArray[Any] = frame.reformat(
-            width, height, "rgba" if alpha else "rgb24", interpolation=SCALING,
-            src_color_range=self.colors.range, dst_color_range=FULL, **matrix,
-        ).to_ndarray()  # fmt: skip
-        if alpha:
-            share = values[..., 3:].astype(np.float32) / 255
-            self.transparent |= bool((share < 1).any())
-            values = np.rint(values[..., :3] * share + 255 * (1 - share)).astype(np.uint8)
-        upright = np.ascontiguousarray(np.rot90(values, turns))
-        return torch.from_numpy(upright).permute(2, 0, 1)[None].float() / 255
+        pixels, transparent = pixels_of(frame, size or self.size, self.colors)
+        self.transparent |= transparent
+        return pixels
 
 
 def recipe_of(path: Path) -> dict[str, Any]:
@@ -310,22 +303,9 @@ def _others(container: Any) -> list[Any]:
     return [stream for stream in found if stream.codec_context is not None]
 
 
-def _colors(frame: Any) -> Colors:
-    """What a frame says of its colors, and the custom where it says nothing."""
-    matrix, full = int(frame.colorspace), int(frame.color_range) == FULL
-    if frame.format.is_rgb or frame.format.has_palette:
-        matrix, full = RGB, True
-    elif matrix in (RGB, UNSPECIFIED):
-        matrix = BT709 if min(frame.width, frame.height) >= HIGH_DEFINITION else BT601
-    full |= frame.format.name.startswith("yuvj")
-    return Colors(
-        matrix, int(frame.color_primaries), int(frame.color_trc), FULL if full else LIMITED
-    )
-
-
-def _swscale(colors: Colors) -> int:
-    """The matrix as swscale numbers it: BT.601 is 5 there."""
-    return 5 if colors.matrix in (5, 6) else colors.matrix
+def _states_delay(container: Any, stream: Any) -> bool:
+    """Whether FFmpeg knows a stream's delay from its head, which Matroska then takes over."""
+    return "matroska" in container.format.name or stream.codec_context.name == "opus"
 
 
 def _words(error: Exception) -> str:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from impasto import images
 from impasto.errors import PictureError, SettingError
-from impasto.video.reading import (
+from impasto.video.frames import (
     BT601,
     BT709,
     FULL,
@@ -23,10 +23,9 @@ from impasto.video.reading import (
     LIMITED,
     RGB,
     SCALING,
-    Clip,
     Colors,
-    library,
 )
+from impasto.video.reading import Clip, library
 
 CONTAINERS = {
     ".mp4": ("mp4", "libx264"),
@@ -35,6 +34,9 @@ CONTAINERS = {
     ".webm": ("webm", "libvpx-vp9"),
 }
 """FFmpeg's names of the format and the encoder for each suffix."""
+WITH_EARLY = ("mp4", "mov")
+"""Formats with times below zero. Matroska has none: a packet of AAC that is played from -23 ms on
+would shift the whole film by as much."""
 CODED = {  # without B-frames: times grow from packet to packet, and segments join as they are
     "libx264": {"preset": "medium", "bf": "0"},
     "libvpx-vp9": {"b": "0", "deadline": "good", "cpu-used": "4", "row-mt": "1"},
@@ -171,7 +173,8 @@ def _write(
 ) -> None:
     """Write the file; or no more than so many packets of sound and subtitles, as a trial."""
     av = library()
-    with av.open(str(path), "w", format=format.container) as container:
+    with av.open(f"file:{path}", "w", format=format.container) as container:
+        container.flags |= av.container.Flags.bitexact.value  # no names by chance in Matroska
         notes = {k: v for k, v in clip.metadata.items() if k.lower() not in PRIVATE}
         container.metadata.update(notes | {"comment": json.dumps(recipe)})
         stream = container.add_stream(format.codec, rate=format.rate)
@@ -189,7 +192,7 @@ def _write(
             ) from error
         for packet in heapq.merge(
             _pictures(packets, stream, format),
-            islice(_sounds(clip, streams), most),
+            islice(_sounds(clip, streams, format), most),
             key=_seconds,
         ):
             container.mux_one(packet)
@@ -205,9 +208,10 @@ def _pictures(packets: Iterable[Packet], stream: Any, format: Format) -> Iterato
         yield made
 
 
-def _sounds(clip: Clip, streams: dict[int, Any]) -> Iterator[Any]:
+def _sounds(clip: Clip, streams: dict[int, Any], format: Format) -> Iterator[Any]:
     """The clip's other packets, each for its new stream."""
-    for packet in clip.others() if streams else ():
+    early = format.container in WITH_EARLY
+    for packet in clip.others(early) if streams else ():
         if packet.stream_index in streams:
             packet.stream = streams[packet.stream_index]
             yield packet

@@ -2,8 +2,8 @@
 
 import json as json_format
 import sys
-from collections.abc import Mapping
-from dataclasses import fields
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,7 +12,7 @@ from cyclopts import Parameter
 from impasto.cli.options import given, options_of
 from impasto.cli.outputs import Outputs
 from impasto.errors import PictureError
-from impasto.settings import PRESETS, Settings, from_recipe, settings_for
+from impasto.settings import FILE_OR, PRESETS, Settings, changed, from_recipe, settings_for
 
 if TYPE_CHECKING:
     from impasto.scene import Region
@@ -54,7 +54,6 @@ def info(*pictures: Path, json: bool = False) -> None:
             or "nothing",
             "steps": recipe.get("steps_taken"),
             "losses": losses,
-            "seconds": recipe.get("seconds", "not recorded (a run with checkpoints)"),
             "network": f"{recipe.get('backbone')}, {recipe.get('features')}",
             "optimizer": _joined(recipe.get("optimizers")),
             "versions": f"impasto {recipe.get('impasto')}, torch {recipe.get('torch')}",
@@ -71,22 +70,26 @@ def rerun(
     *,
     content: Path | None = None,
     style: Annotated[tuple[str, ...], Parameter(negative="", show_default=False)] = (),
+    inputs: Annotated[tuple[Path, ...], Parameter(negative="", show_default=False)] = (),
     outputs: Annotated[Outputs, Parameter(name="*")] = Outputs(),  # noqa: B008 - frozen
     options: Annotated[RerunOptions, Parameter(name="*")] = None,
 ) -> int:
     """Paint a picture again from the recipe it carries: the same, larger, or with changes.
 
-    Photo and painting are looked for where they were, and beside the picture. If not told
-    otherwise the new picture lies beside it, as PICTURE-again.png.
+    The recipe knows its photo, paintings and masks by their names: they are looked for beside the
+    picture and in the current folder. If not told otherwise the new picture lies beside it, as
+    PICTURE-again.png.
 
     Parameters
     ----------
     picture
         A picture that impasto wrote.
     content
-        The photo, if it is somewhere else now.
+        The photo, if it is somewhere else or has another name.
     style
-        The painting, if it is somewhere else now; once for each of several.
+        The painting, likewise; once for each of several.
+    inputs
+        A folder to look in first; may be given several times.
     """
     from impasto import images
     from impasto.cli import outputs as output
@@ -96,21 +99,19 @@ def rerun(
     from impasto.scene import Scene
 
     recipe = images.recipe_of(picture)
-    settings = _again(recipe["settings"], given(options))
-    sources = recipe["sources"]
-    photo = paintings.picture(content or _found(sources["content"], picture, "photo", "--content"))
-    regions = [_region(region, picture) for region in sources["regions"]]
-    if style:
-        regions = [_with_style(region, style) for region in regions]
-    mask = sources.get("mask") and _found(sources["mask"], picture, "mask", None)
+    there, sources = Whereabouts(picture, inputs), recipe["sources"]
+    photo = paintings.picture(content or there.found(sources["content"], "photo", "--content"))
+    regions = [_region(region, there, style) for region in sources["regions"]]
+    mask = sources.get("mask") and there.found(sources["mask"], "mask")
+    settings = there.settings(_again(recipe["settings"], given(options)), given(options))
     scene = Scene(photo, None, settings, mask, None, regions)
     run = start_run(scene)
-    changed = {k for k, v in run.recipe()["inputs"].items() if v != recipe["inputs"].get(k)}
-    if changed and not (content or style) and not outputs.quiet:
-        print(f"not the same as then: {', '.join(sorted(changed))}", file=sys.stderr)
+    others = {k for k, v in run.recipe()["inputs"].items() if v != recipe["inputs"].get(k)}
+    if others and not (content or style) and not outputs.quiet:
+        print(f"not the same as then: {', '.join(sorted(others))}", file=sys.stderr)
     default = picture.with_name(f"{picture.stem}-again.png")
-    inputs = [str(picture), *(p.origin for p in scene.inputs.values() if p.origin)]
-    return paint(run, output.check(outputs, default, inputs))
+    read = [str(picture), *(p.origin for p in scene.inputs.values() if p.origin)]
+    return paint(run, output.check(outputs, default, read))
 
 
 def _again(recorded: Mapping[str, Any], asked: Mapping[str, Any]) -> Settings:
@@ -129,33 +130,58 @@ def _joined(value: Any) -> str:
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-def _found(source: str | None, picture: Path, what: str, option: str | None) -> str:
-    """Where an input is now: where it was, or beside the picture. PictureError if nowhere."""
-    from impasto.images.paintings import is_painting
-    from impasto.weights.trained import networks
+@dataclass(frozen=True)
+class Whereabouts:
+    """Where the inputs of a picture are now."""
 
-    remedy = f"say where with {option}" if option else "put it there"
-    if source is None:
-        raise PictureError(f"{picture} does not say where its {what} was: {remedy}")
-    beside = picture.parent / Path(source).name
-    if is_painting(source) or source in networks() or Path(source).exists():
-        return source
-    if beside.exists():
-        return str(beside)
-    raise PictureError(f"the {what} of {picture} was {source}, which is not there: {remedy}")
+    picture: Path
+    folders: tuple[Path, ...]
+    """Those to look in first."""
+
+    def found(self, source: str | None, what: str, option: str | None = None) -> str:
+        """An input: in the folders given, where it was, beside the picture, or in the current
+        folder. PictureError if nowhere; `option` is what takes it instead."""
+        from impasto.images.paintings import is_painting
+        from impasto.weights.trained import networks
+
+        if source is None:
+            remedy = f"give it with {option}" if option else "paint it anew"
+            raise PictureError(f"{self.picture} does not say what its {what} was: {remedy}")
+        if is_painting(source) or source in networks():
+            return source
+        was, name = Path(source), Path(source).name
+        places = [folder / name for folder in self.folders]
+        places += [was] if len(was.parts) > 1 else []  # as earlier versions wrote it
+        for place in (*places, self.picture.parent / name, Path(name)):
+            if place.exists():
+                return _as_file(place)
+        remedy = f"give it with {option}, or" if option else "give"
+        raise PictureError(
+            f"the {what} of {self.picture}, {name}, is neither beside it nor in the current "
+            f"folder: {remedy} its folder with --inputs"
+        )
+
+    def settings(self, then: Settings, asked: Collection[str]) -> Settings:
+        """The settings with the files among them where those are now, but for what is asked."""
+        files = {
+            name: self.found(getattr(then, name), name, f"--{name}")
+            for name, words in FILE_OR.items()
+            if name not in asked and getattr(then, name) not in words
+        }
+        return changed(then, **files)
 
 
-def _region(region: Mapping[str, Any], picture: Path) -> "Region":
+def _as_file(place: Path) -> str:
+    """A path that no command takes for the name of a built-in painting or for a word."""
+    return f"./{place}" if len(place.parts) == 1 else str(place)
+
+
+def _region(region: Mapping[str, Any], there: Whereabouts, style: tuple[str, ...]) -> "Region":
+    """A region of then, with its inputs where they are now; or with another style."""
     from impasto.scene import Region
 
     def found(name: str) -> str | None:
-        return region[name] and _found(region[name], picture, name.replace("_", " "), None)
+        return region[name] and there.found(region[name], name.replace("_", " "))
 
-    styles = [_found(style, picture, "painting", "--style") for style in region["style"]]
+    styles = list(style) or [there.found(s, "painting", "--style") for s in region["style"]]
     return Region(styles, found("mask"), region["strength"], found("style_mask"), region["name"])
-
-
-def _with_style(region: "Region", style: tuple[str, ...]) -> "Region":
-    from dataclasses import replace
-
-    return replace(region, style=list(style))

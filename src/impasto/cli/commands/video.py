@@ -59,7 +59,8 @@ def video(
     Parameters
     ----------
     clip
-        The film: MP4, MOV, MKV, WebM, AVI, GIF or any other that FFmpeg reads.
+        The film: MP4, MOV, MKV, WebM, AVI or any other that FFmpeg reads, or an animated GIF, PNG
+        or WebP.
     styles
         The paintings: files, folders of pictures, or the names of built-in ones (`impasto styles`
         lists them). Several are blended, see --style-weights.
@@ -174,6 +175,8 @@ def _announce(film: "Film", progress: "Progress") -> None:
         f"painting {escape(clip.name)} ({clip.count} frames of {width}x{height} px) in the "
         f"style of {escape(' and '.join(film.scene.paintings))}: {film.settings.preset}"
     )
+    if film.one_pass is not None and film.one_pass.unused:
+        progress.say(film.one_pass.unused)
     if clip.transparent:
         progress.say("what is transparent in it is laid on white")
     if clip.colors.transfer in HDR:
