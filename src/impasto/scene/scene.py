@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from impasto import fingerprint
+from impasto import fingerprint, machine
 from impasto.errors import SettingError
 from impasto.images import Picture, enlarged
 from impasto.scene import recolor
@@ -30,6 +30,7 @@ from impasto.version import __version__
 class Scene:
     """A photo with its regions. Raises ImpastoError for what cannot be read or does not fit."""
 
+    @machine.neutral()
     def __init__(
         self,
         content: AnyPicture,
