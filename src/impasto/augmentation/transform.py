@@ -175,8 +175,8 @@ class StyleTransfer(torch.nn.Module):
             pixels = self._painted(_from_pil(image))
             values = pixels.permute(1, 2, 0).numpy()
             return Image.fromarray(values[:, :, 0] if image.mode == "L" else values)
+        _check_dense(image)
         plain = image.as_subclass(Tensor)
-        _check_dense(plain)
         batch = plain.reshape(-1, *plain.shape[-3:])
         alike = plain.shape[-4] if samples.type_of(image) == "Video" and plain.dim() > 3 else 1
         draws = [self.draw(picture) for picture in batch[::alike]]

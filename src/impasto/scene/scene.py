@@ -100,6 +100,7 @@ class Scene:
             return pixels
         return torch.lerp(photo, pixels, canvas.to(pixels))
 
+    @machine.neutral()
     def picture_of(self, pixels: Float[Tensor, "1 3 h w"], full_size: bool = True) -> Picture:
         """What was painted as a picture, finished: with the photo's alpha, and at the photo's size
         if the settings ask for it; or just as large as it is, without alpha."""
