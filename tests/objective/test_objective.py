@@ -1,5 +1,6 @@
 """The objective: the sum of its parts, and the gradient of that sum."""
 
+import pytest
 import torch
 
 from impasto import losses
@@ -7,6 +8,7 @@ from impasto.losses import moments
 from impasto.networks import vgg
 from impasto.networks.tiled import style_moments
 from impasto.objective import Objective, Spec, Target
+from impasto.objective.backward import gradient_of
 
 STYLE_LAYERS = (("relu1_1", 0.25), ("relu2_1", 0.75))
 
@@ -48,6 +50,17 @@ def test_terms_are_the_weighted_losses(network: vgg.VGG, astronaut: torch.Tensor
     torch.testing.assert_close(found["tv"], 5 * losses.total_variation(image)[0])
     total = found["content"] + found["style"] + found["tv"]
     torch.testing.assert_close(found["total"], total)
+
+
+def test_a_missing_gradient_is_an_error_and_no_zero(
+    network: vgg.VGG, astronaut: torch.Tensor
+) -> None:
+    """As in inference mode, where PyTorch records nothing of what the loss is made of."""
+    made = objective(network, astronaut, 2.0, 30.0)
+    with torch.inference_mode(), pytest.raises(RuntimeError, match="does not require grad"):
+        made.loss(astronaut.clone())
+    with pytest.raises(RuntimeError, match=r"left no gradient in a leaf of \(2,\)"):
+        gradient_of(torch.zeros(2, requires_grad=True))
 
 
 def test_only_losses_of_means_measure_them(network: vgg.VGG, astronaut: torch.Tensor) -> None:

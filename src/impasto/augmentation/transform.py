@@ -9,7 +9,7 @@ et al. 2019, "Style augmentation"). One pass of AdaIN (`adain.py`) paints a batc
 style and a strength of its own.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
@@ -23,6 +23,7 @@ from PIL import Image
 from torch import Tensor
 
 from impasto import fingerprint, images, machine, weights
+from impasto.augmentation import samples
 from impasto.errors import PictureError, SettingError
 from impasto.images import Picture, Source, paintings
 from impasto.images.folder import sources
@@ -37,7 +38,8 @@ LEAST_SIZE = 32  # px, of `size`: four positions of relu4_1 a side
 PIXELS = 2**20  # in one pass; larger batches are split, larger pictures tiled
 TILE = 1024  # px
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601: gray as Pillow's "L" has it
-CACHED = "1"  # the version of what is cached of a painting
+ROUNDING = 1e-5  # of floats beyond [0, 1]; twice the step of their type, if that is more
+CACHED = "2"  # the version of what is cached of a painting
 
 Styles = Source | Picture | Sequence[Source | Picture]
 """A painting (the name of a built-in one, a file, a picture), a folder of them, or several."""
@@ -63,9 +65,14 @@ class StyleTransfer(torch.nn.Module):
     Called like a transform of torchvision's v2 (which is not needed): with an image or a batch, or
     with any nesting of dicts, lists and tuples that holds some; labels and all else pass through.
     Images are tensors ... 3 h w or ... 1 h w, uint8 or floating point in [0, 1], on any device, or
-    PIL images in RGB or L; type, shape and device stay as they were. If there are PIL images or
-    torchvision's `tv_tensors.Image`, those are painted; otherwise the first tensor that has the
-    shape of one. Each picture of a batch draws for itself.
+    PIL images in RGB or L; type, shape and device stay as they were. Each picture of a batch draws
+    for itself, a `tv_tensors.Video` once for all its frames.
+
+    What says itself that it is a picture is painted: `tv_tensors.Image` and `Video`, PIL images in
+    color, or if there are none, PIL images in gray. Otherwise it is one plain tensor: the first
+    with 3 channels, or if none has 3, with 1. Tensors beside it are no pictures where they are
+    classes (their channels sum to one everywhere) or a batch's label maps (they have its shape, but
+    for the channels); nor is any other of torchvision's types, such as `tv_tensors.Mask`.
 
     strength: one number, or the range from which it is drawn evenly; 0 is the picture, 1 AdaIN's
     painting. size: the short side, px, at which pictures are painted before they go back to their
@@ -83,6 +90,7 @@ class StyleTransfer(torch.nn.Module):
     mean: Float[Tensor, "styles 512"]
     square: Float[Tensor, "styles 512"]
 
+    @machine.neutral()
     def __init__(
         self,
         styles: Styles | None = None,
@@ -107,12 +115,16 @@ class StyleTransfer(torch.nn.Module):
         """Let a seeded transform draw anew: call it before each epoch. Living workers hear it."""
         self._epoch.fill_(epoch)
 
+    @machine.neutral()
     @torch.no_grad()
     def forward(self, *inputs: Any) -> Any:
         """The same sample with its pictures repainted. PictureError if it has none."""
         sample = inputs[0] if len(inputs) == 1 else inputs
-        return _replaced(sample, {id(image): self._painted(image) for image in _images_in(sample)})
+        found = {id(image): self._painted(image) for image in samples.pictures_in(sample)}
+        return samples.replaced(sample, found)
 
+    @machine.neutral()
+    @torch.no_grad()
     def draw(self, image: Shaped[Tensor, "c h w"]) -> Draw | None:
         """What chance decides for a picture; None leaves it as it is."""
         generator = None
@@ -127,6 +139,8 @@ class StyleTransfer(torch.nn.Module):
         strength = low + amount * (high - low)
         return Draw(int(first * count), int(second * count), share if self.mix else 0.0, strength)
 
+    @machine.neutral()
+    @torch.no_grad()
     def paint(
         self, batch: Shaped[Tensor, "b c h w"], draws: Sequence[Draw | None]
     ) -> Shaped[Tensor, "b c h w"]:
@@ -149,9 +163,11 @@ class StyleTransfer(torch.nn.Module):
         low, high = self.strength
         return f"{len(self.names)} styles, p={self.p:g}, strength=({low:g}, {high:g})"
 
+    @machine.neutral()
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)  # type: ignore[no-untyped-call]
-        self._epoch = _shared(self._epoch)  # a copy's epoch must reach the copy's workers
+        epoch = self._epoch.clone() if self._epoch.is_inference() else self._epoch
+        self._epoch = _shared(epoch)  # a copy's epoch must reach the copy's workers
 
     def _painted(self, image: Any) -> Any:
         """One picture or batch of a sample, as it came."""
@@ -159,9 +175,12 @@ class StyleTransfer(torch.nn.Module):
             pixels = self._painted(_from_pil(image))
             values = pixels.permute(1, 2, 0).numpy()
             return Image.fromarray(values[:, :, 0] if image.mode == "L" else values)
+        _check_dense(image)
         plain = image.as_subclass(Tensor)
         batch = plain.reshape(-1, *plain.shape[-3:])
-        made = self.paint(batch, [self.draw(picture) for picture in batch])
+        alike = plain.shape[-4] if samples.type_of(image) == "Video" and plain.dim() > 3 else 1
+        draws = [self.draw(picture) for picture in batch[::alike]]
+        made = self.paint(batch, [draw for draw in draws for _ in range(alike)])
         return made.view(plain.shape).as_subclass(type(image))
 
     def _key(self, image: Tensor) -> int:
@@ -288,72 +307,37 @@ def _write(kept: Path, pixels: Float[Tensor, "1 3 h w"]) -> tuple[Tensor, Tensor
 
 
 @cache
+@machine.neutral()
 def _network(dtype: torch.dtype, device: str) -> adain.AdaIN:
     """The network, loaded once in each process: what is pickled into a worker stays small."""
     return adain.load(dtype, device)
 
 
-def _leaves(sample: Any) -> Iterator[Any]:
-    """What a sample holds, however deep."""
-    if isinstance(sample, Mapping):
-        sample = list(sample.values())
-    if isinstance(sample, list | tuple):
-        for part in sample:
-            yield from _leaves(part)
-    else:
-        yield sample
-
-
-def _replaced(sample: Any, found: Mapping[int, Any]) -> Any:
-    """The sample with some of what it holds replaced, by identity."""
-    if isinstance(sample, Mapping):
-        made = {key: _replaced(part, found) for key, part in sample.items()}
-        kind: Any = type(sample)  # an OrderedDict stays one
-        return kind(made)
-    if isinstance(sample, list | tuple):
-        parts = [_replaced(part, found) for part in sample]
-        return type(sample)(*parts) if hasattr(sample, "_fields") else type(sample)(parts)
-    return found.get(id(sample), sample)
-
-
-def _images_in(sample: Any) -> list[Any]:
-    """The pictures of a sample. PictureError if there are none."""
-    leaves = list(_leaves(sample))
-    found = [leaf for leaf in leaves if isinstance(leaf, Image.Image) or _is_tv_image(leaf)]
-    if found:
-        return found
-    for leaf in leaves:
-        if isinstance(leaf, Tensor) and leaf.dim() >= 3 and leaf.shape[-3] in (1, 3):
-            return [leaf]
-    kinds = ", ".join(_kind(leaf) for leaf in leaves) or "nothing"
-    raise PictureError(
-        f"there is no picture in a sample of {kinds}: give a tensor ... 3 h w or "
-        "... 1 h w, or a PIL image"
-    )
-
-
-def _is_tv_image(leaf: Any) -> bool:
-    """True for torchvision's own type of pictures, without torchvision."""
-    kind = type(leaf)
-    return kind.__name__ == "Image" and kind.__module__.startswith("torchvision.tv_tensors")
-
-
-def _kind(leaf: Any) -> str:
-    shape = f" {tuple(leaf.shape)}" if isinstance(leaf, Tensor) else ""
-    return f"{type(leaf).__name__}{shape}"
+def _check_dense(image: Tensor) -> None:
+    """PictureError for a tensor without values in rows, such as a sparse one."""
+    if image.is_meta or image.is_quantized or image.layout != torch.strided:
+        kind = "meta" if image.is_meta else "quantized" if image.is_quantized else image.layout
+        raise PictureError(f"the picture is a {kind} tensor: give a dense one, ... 3 h w")
 
 
 def _check(batch: Tensor) -> None:
     """PictureError for a batch that cannot be painted."""
-    count, channels, height, width = batch.shape
-    if channels not in (1, 3) or not count or min(height, width) < LEAST_SIDE:
+    _check_dense(batch)
+    wrong = batch.dim() != 4 or batch.shape[1] not in (1, 3) or not len(batch)
+    if wrong or min(batch.shape[2:]) < LEAST_SIDE:
         raise PictureError(
             f"the pictures have the shape {tuple(batch.shape)}: give 3 channels (or 1, gray), and "
             f"at least {LEAST_SIDE} px a side"
         )
-    if batch.dtype != torch.uint8 and not batch.dtype.is_floating_point:
+    floats = (
+        batch.dtype.is_floating_point and batch.dtype.itemsize > 1
+    )  # PyTorch compares no float8
+    if batch.dtype != torch.uint8 and not floats:
         raise PictureError(f"the pictures are {batch.dtype}: give uint8, or floats in [0, 1]")
-    if batch.dtype != torch.uint8 and not bool(((batch >= 0) & (batch <= 1)).all()):
+    if batch.dtype == torch.uint8:
+        return
+    beyond = max(ROUNDING, 2 * torch.finfo(batch.dtype).eps)
+    if not bool(((batch >= -beyond) & (batch <= 1 + beyond)).all()):
         raise PictureError(
             "the pictures have values outside [0, 1]: paint them before they are normalized"
         )
@@ -362,7 +346,7 @@ def _check(batch: Tensor) -> None:
 def _unit(batch: Shaped[Tensor, "b c h w"]) -> Float[Tensor, "b 3 h w"]:
     """RGB in [0, 1], float32."""
     scale = 255 if batch.dtype == torch.uint8 else 1
-    return (batch.float() / scale).expand(-1, 3, -1, -1)
+    return (batch.float() / scale).clamp(0, 1).expand(-1, 3, -1, -1)
 
 
 def _like(pixels: Float[Tensor, "b 3 h w"], batch: Tensor) -> Shaped[Tensor, "b c h w"]:

@@ -18,7 +18,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from impasto import fingerprint, images, weights
+from impasto import fingerprint, images, machine, weights
 from impasto.errors import SettingError, WeightsError
 from impasto.images import Picture, Source, paintings
 from impasto.networks import vgg
@@ -97,6 +97,7 @@ class Classifier:
     `impasto weights get vgg19-classifier`.
     """
 
+    @machine.neutral()
     def __init__(self, network: str = "efficientnet-lite0") -> None:
         if network not in NETWORKS:
             known = ", ".join(NETWORKS)
@@ -112,6 +113,7 @@ class Classifier:
         """
         return [self.predict(paintings.picture(picture)) for picture in pictures]
 
+    @machine.neutral()
     @torch.no_grad()
     def predict(self, picture: Picture) -> Prediction:
         """What the network sees in one picture."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, fields
 import torch
 from torch import Tensor
 
-from impasto import images, losses
+from impasto import images, losses, machine
 from impasto.evaluation import measures
 from impasto.images import Picture, Source, color, paintings
 from impasto.networks import vgg
@@ -71,6 +71,7 @@ NUMBERS = tuple(item.name for item in fields(Verdict) if item.type is float)
 class Judge:
     """The networks, and what stays the same for many results of one photo and painting."""
 
+    @machine.neutral()
     def __init__(
         self, content: Source | Picture, style: Source | Picture, lpips: Network = "alexnet"
     ) -> None:
@@ -80,6 +81,7 @@ class Judge:
         self.lpips = self.alexnet if lpips == "alexnet" else LPIPS(lpips)
         self.network = vgg.load("vgg19", [*VGG_LAYERS, "relu4_2"], padding="replicate")
 
+    @machine.neutral()
     @torch.no_grad()
     def judge(self, result: Source | Picture) -> Verdict:
         """The verdict on a result. Raises PictureError for what is no picture, or too small."""

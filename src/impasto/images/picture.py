@@ -20,6 +20,14 @@ class Picture:
     exif: bytes | None = None
     """What its file says of camera, time and author, as EXIF."""
 
+    def __post_init__(self) -> None:
+        """Take ordinary tensors, as runs need them, of what was made in inference mode."""
+        for name in ("pixels", "alpha"):
+            tensor: Tensor | None = getattr(self, name)
+            if tensor is not None and tensor.is_inference():
+                with torch.inference_mode(False):
+                    object.__setattr__(self, name, tensor.clone())
+
     @property
     def size(self) -> tuple[int, int]:
         """Width and height, px."""

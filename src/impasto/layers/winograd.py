@@ -32,6 +32,7 @@ from torch import Tensor
 
 from impasto.layers.strips import Frame, Padding, Source, sides
 from impasto.machine.buffers import Buffers
+from impasto.machine.compute import neutral
 
 LEAST_CHANNELS = {2: 256, 4: 128}  # both in and out, by m
 STRIP_VALUES = 2**21  # of the transformed map that are held at a time: 4 MB in bfloat16
@@ -53,6 +54,7 @@ def pays(weight: Float[Tensor, "d c k k"], dtype: torch.dtype, m: int) -> bool:
 
 
 @cache
+@neutral()
 def forms(m: int) -> tuple[Tensor, Tensor, Tensor]:
     """A^T, G and B^T of F(m, 3), in float64.
 

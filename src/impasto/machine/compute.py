@@ -1,15 +1,41 @@
-"""One start of the machine: where to compute, in which number format, on how many threads."""
+"""One start of the machine: where to compute, in which number format, on how many threads; and in
+which state PyTorch is meanwhile, whatever the caller made of it."""
 
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 
 from impasto.machine.device import Precision, choose_device, choose_dtype
 
 Item = TypeVar("Item")
+CPU = torch.device("cpu")
+AUTOCAST = ("cpu", "cuda", "mps", "xpu")  # the devices that PyTorch has autocast for
+EXACT = ("none", "ieee")  # products of float32 whose factors are not rounded first
+
+
+@contextmanager
+def neutral() -> Iterator[None]:
+    """Inside, PyTorch is as it begins; afterwards as the caller has it.
+
+    As it begins: inference mode and autocast off, gradients on, float32 and the CPU by default,
+    exact products of float32. So a picture is the same wherever it is painted, and tensors made
+    inside are ordinary ones. What functions compute that it decorates, they compute inside;
+    generators take `stepwise`.
+    """
+    with ExitStack() as stack:
+        stack.enter_context(_SHARED.neutral())
+        stack.enter_context(torch.inference_mode(False))
+        stack.enter_context(torch.enable_grad())
+        for kind in AUTOCAST:
+            if torch.is_autocast_enabled(kind):
+                stack.enter_context(torch.autocast(kind, enabled=False))
+        if torch.get_default_device() != CPU:
+            stack.enter_context(CPU)
+        yield
 
 
 @dataclass(frozen=True)
@@ -26,26 +52,37 @@ class Compute:
 
     @contextmanager
     def tuned(self) -> Iterator[None]:
-        """Inside, PyTorch computes as was asked for; afterwards the caller's state is back.
+        """Inside, PyTorch is `neutral` and computes as was asked for; afterwards the caller's state
+        is back.
 
         On CUDA cuDNN times its algorithms (a run has few shapes, each hundreds of times: a second
         of trials pays), and TF32 is on unless float32 was asked for by name.
         """
-        threads = torch.get_num_threads()
+        with neutral():
+            threads = torch.get_num_threads()
+            try:
+                if self.threads and self.threads != threads:
+                    torch.set_num_threads(self.threads)
+                with self._card():
+                    yield
+            finally:
+                if self.threads and self.threads != threads:
+                    torch.set_num_threads(threads)
+
+    @contextmanager
+    def _card(self) -> Iterator[None]:
+        """What is CUDA's of `tuned`."""
+        if self.device.type != "cuda":
+            yield
+            return
         cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
-        before = cudnn.benchmark, cudnn.allow_tf32, matmul.allow_tf32
+        before = cudnn.benchmark, _tf32_of(cudnn), matmul.allow_tf32
         try:
-            if self.threads and self.threads != threads:
-                torch.set_num_threads(self.threads)
-            if self.device.type == "cuda":
-                cudnn.benchmark = True
-                cudnn.allow_tf32 = matmul.allow_tf32 = self.precision != "float32"
+            cudnn.benchmark = True
+            cudnn.allow_tf32 = matmul.allow_tf32 = self.precision != "float32"
             yield
         finally:
-            if self.threads and self.threads != threads:
-                torch.set_num_threads(threads)
-            if self.device.type == "cuda":
-                cudnn.benchmark, cudnn.allow_tf32, matmul.allow_tf32 = before
+            cudnn.benchmark, cudnn.allow_tf32, matmul.allow_tf32 = before
 
     def stepwise(self, items: Iterator[Item]) -> Iterator[Item]:
         """The items of a generator, each made inside `tuned`: while the caller has one, the
@@ -69,3 +106,84 @@ def start(
     """
     chosen = choose_device(device)
     return Compute(chosen, choose_dtype(precision, chosen, float16), precision, threads)
+
+
+class _Shared:
+    """What of PyTorch's state all threads of the process share.
+
+    The first thread to come notes the caller's, the last to go gives it back. If each did so by
+    itself, one would take for the caller's what another has set, and leave it behind.
+    """
+
+    def __init__(self) -> None:
+        self.lock, self.own = threading.Lock(), threading.local()
+        self.inside, self.threads = 0, 0
+        self.changes = ExitStack()
+
+    @contextmanager
+    def neutral(self) -> Iterator[None]:
+        """Inside, new tensors are float32 and products of them exact."""
+        outermost = not getattr(self.own, "inside", False)
+        self._enter()
+        self.own.inside = True
+        try:
+            yield
+        finally:
+            self.own.inside = not outermost
+            self._leave()
+            # a thread that began while another had changed the number has that for its own
+            if outermost and torch.get_num_threads() != self.threads:
+                torch.set_num_threads(self.threads)
+
+    def _enter(self) -> None:
+        with self.lock:
+            if not self.inside:
+                self.threads = torch.get_num_threads()
+                self._default_dtype()
+                self._products()
+            self.inside += 1
+
+    def _leave(self) -> None:
+        with self.lock:
+            self.inside -= 1
+            if not self.inside:
+                self.changes.close()
+
+    def _default_dtype(self) -> None:
+        dtype = torch.get_default_dtype()
+        if dtype != torch.float32:
+            torch.set_default_dtype(torch.float32)
+            self.changes.callback(torch.set_default_dtype, dtype)
+
+    def _products(self) -> None:
+        """Exact products of float32, as they are named since PyTorch 2.9 and as they were."""
+        backends: Any = torch.backends
+        places: tuple[Any, ...] = ()
+        if hasattr(backends, "fp32_precision"):
+            mkldnn, cuda = backends.mkldnn, backends.cuda
+            places = backends, mkldnn.matmul, mkldnn.conv, cuda.matmul
+        before = [(place, place.fp32_precision) for place in places]
+        try:
+            precision = torch.get_float32_matmul_precision()
+        except RuntimeError:  # it was not set by this name, but by the others
+            precision = "highest"
+        if precision == "highest" and all(value in EXACT for _, value in before):
+            return
+        for place, value in reversed(before):
+            self.changes.callback(setattr, place, "fp32_precision", value)
+        self.changes.callback(torch.set_float32_matmul_precision, precision)
+        torch.set_float32_matmul_precision("highest")
+        for place in places:
+            if place.fp32_precision not in EXACT:
+                place.fp32_precision = "ieee"
+
+
+_SHARED = _Shared()
+
+
+def _tf32_of(cudnn: Any) -> bool:
+    """Whether cuDNN rounds to TF32; PyTorch refuses to say so where it was set by a newer name."""
+    try:
+        return bool(cudnn.allow_tf32)
+    except RuntimeError:
+        return bool(cudnn.conv.fp32_precision == "tf32")

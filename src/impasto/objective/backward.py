@@ -86,10 +86,7 @@ class Slopes:
         other's is added only when the pass comes by, and its features are let go: nothing waits in
         memory.
         """
-        names = [name for name in features if features[name].requires_grad]
-        if not names:
-            return
-        *shallow, deepest = sorted(names, key=order.index)
+        *shallow, deepest = sorted(features, key=order.index)
         for name in shallow:
             hook = partial(self.add_own, tile, name, features)
             features[name].register_hook(hook)  # type: ignore[no-untyped-call]
@@ -129,5 +126,8 @@ class Slopes:
 
 
 def gradient_of(leaf: Tensor) -> Tensor:
-    """The gradient of a leaf, zero if none arrived."""
-    return torch.zeros_like(leaf) if leaf.grad is None else leaf.grad
+    """The gradient that a backward pass left in a leaf. RuntimeError if it left none: a missing
+    gradient is no zero, but a fault."""
+    if leaf.grad is None:
+        raise RuntimeError(f"a backward pass left no gradient in a leaf of {tuple(leaf.shape)}")
+    return leaf.grad

@@ -138,10 +138,10 @@ class Objective:
             if gradient is not None:
                 if self.scaled:
                     slopes.scale = slopes.scale_for(tile, content)
-                slopes.send_back(tile, features, self.network.layers)
-                if pixels.grad is not None:
-                    own = pixels.grad.div_(slopes.scale) if self.scaled else pixels.grad
-                    tile.outer.add_to(gradient, own)
+                if self.layers:
+                    slopes.send_back(tile, features, self.network.layers)
+                    own = gradient_of(pixels)
+                    tile.outer.add_to(gradient, own.div_(slopes.scale) if self.scaled else own)
             del features
         terms |= self._terms_of_pixels(image, gradient)
         return terms | {"total": torch.stack(list(terms.values())).sum()}
@@ -203,7 +203,7 @@ class Objective:
                     loss = losses.style(name, its, target.moments[layer], self.spec.scale)
                     own = own + (weighted * loss).sum()
             value = value + own
-        if value.requires_grad:
+        if leaves:
             torch.autograd.backward(value)
         for layer, found in leaves.items():
             pairs = zip(found, self.targets, strict=True)

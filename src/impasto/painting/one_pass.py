@@ -60,6 +60,7 @@ class OnePassRun:
 
     one_pass = True
 
+    @machine.neutral()
     def __init__(self, scene: Scene) -> None:
         self.scene, self.settings = scene, scene.settings
         self.content = scene.photo
@@ -87,6 +88,9 @@ class OnePassRun:
 
     def paint(self) -> Iterator[Step]:
         """The one step."""
+        return self.compute.stepwise(self._steps())
+
+    def _steps(self) -> Iterator[Step]:
         began = time.perf_counter()
         (size,) = self.sizes
         machine.keep_large_buffers()
@@ -106,9 +110,9 @@ class OnePassRun:
 
         The paintings' moments are those of the first time that a part was painted at that size.
         """
-        size = size or self.size_of(scene)
-        tile, paint = self.footprint(size).tile, partial(self._painted, scene.at(size))
         with self.compute.tuned():
+            size = size or self.size_of(scene)
+            tile, paint = self.footprint(size).tile, partial(self._painted, scene.at(size))
             if self.trained:  # a trained network cannot be tiled
                 return paint(tile)
             return self.tiling.fit(paint, tile, max(size))
@@ -133,7 +137,8 @@ class OnePassRun:
     def picture(self, full_size: bool = True) -> Picture:
         """The picture, at the size asked for, with the photo's alpha; or as it is."""
         assert self.pixels is not None
-        return self.scene.picture_of(self.pixels, full_size)
+        with self.compute.tuned():
+            return self.scene.picture_of(self.pixels, full_size)
 
     def recipe(self) -> dict[str, Any]:
         """How this picture is made, as JSON holds it."""

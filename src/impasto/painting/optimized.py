@@ -42,6 +42,7 @@ class Engine:
     Raises SettingError for layers or a device that are not there, WeightsError for the network.
     """
 
+    @machine.neutral()
     def __init__(self, settings: Settings) -> None:
         self.padding: Padding = "circular" if settings.seamless else settings.padding
         self.layers = Spec.of(settings).layers()
@@ -70,6 +71,7 @@ class OptimizedRun:
 
     one_pass = False
 
+    @machine.neutral()
     def __init__(
         self,
         scene: Scene,
@@ -80,7 +82,8 @@ class OptimizedRun:
     ) -> None:
         self.scene, self.settings, self.content = scene, scene.settings, scene.photo
         self.engine = engine or Engine(scene.settings)
-        self.device, self.dtype = self.engine.compute.device, self.engine.compute.dtype
+        self.compute = self.engine.compute
+        self.device, self.dtype = self.compute.device, self.compute.dtype
         self.network = self.engine.network
         self.sizes = scale_sizes(self.content.size, self.settings, self.engine.smallest)
         self.schedule = schedule_of(self.sizes, self.settings, scene.reach)
@@ -101,7 +104,7 @@ class OptimizedRun:
 
     def paint(self) -> Iterator[Step]:
         """All scales, coarse to fine, from wherever the run stands."""
-        return self.engine.compute.stepwise(self._steps())
+        return self.compute.stepwise(self._steps())
 
     def _steps(self) -> Iterator[Step]:
         if self.scale == len(self.sizes) - 1 and self.taken == self.schedule.counts[-1]:
@@ -202,12 +205,12 @@ class OptimizedRun:
     def picture(self, full_size: bool = True) -> Picture:
         """The picture as it stands: at the size asked for, with the photo's alpha, or as it is."""
         pixels, target = self._pixels(), self.sizes[-1]
-        if not full_size:
-            return self.scene.picture_of(pixels, full_size=False)
-        if (pixels.shape[-1], pixels.shape[-2]) != target:
-            with self.engine.compute.tuned():
+        with self.compute.tuned():
+            if not full_size:
+                return self.scene.picture_of(pixels, full_size=False)
+            if (pixels.shape[-1], pixels.shape[-2]) != target:
                 pixels = self.start.carried(pixels, self.scene.at(target))
-        return self.scene.picture_of(pixels)
+            return self.scene.picture_of(pixels)
 
     def recipe(self) -> dict[str, Any]:
         """How this picture is made, as JSON holds it."""
@@ -265,7 +268,7 @@ class OptimizedRun:
         sides = budget.SIDES if self.device.type == "cpu" else budget.CARD_SIDES
         sizes = [fitted(self.content.size, min(s, longest), self.settings) for s in sides]
         sizes = [size for size in sizes if min(size) >= self.engine.smallest] or [self.sizes[-1]]
-        with self.engine.compute.tuned():
+        with self.compute.tuned():
             trials = [self._time_one_evaluation(size) for size in dict.fromkeys(sizes)]
         work = [self._remaining_work(scale) for scale in range(self.scale, len(self.sizes))]
         return budget.seconds(trials, work), self.footprint(self.sizes[-1]).bytes

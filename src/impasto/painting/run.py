@@ -11,6 +11,7 @@ from torch import Tensor
 
 from impasto import images
 from impasto.images import Picture
+from impasto.machine import Compute
 from impasto.painting import checkpoint
 from impasto.painting.budget import Footprint
 from impasto.scene import Scene
@@ -136,6 +137,8 @@ class PaintingRun(Run, Protocol):
     """What paints a scene: `OptimizedRun`, or `OnePassRun` in one pass."""
 
     scene: Scene
+    compute: Compute
+    """What it computes on."""
     content: Picture
     """The photo."""
     sizes: list[tuple[int, int]]

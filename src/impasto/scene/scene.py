@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from impasto import fingerprint
+from impasto import fingerprint, machine
 from impasto.errors import SettingError
 from impasto.images import Picture, enlarged
 from impasto.scene import recolor
@@ -38,6 +38,7 @@ from impasto.version import __version__
 class Scene:
     """A photo with its regions. Raises ImpastoError for what cannot be read or does not fit."""
 
+    @machine.neutral()
     def __init__(
         self,
         content: AnyPicture,
@@ -107,6 +108,7 @@ class Scene:
             return pixels
         return torch.lerp(photo, pixels, canvas.to(pixels))
 
+    @machine.neutral()
     def picture_of(self, pixels: Float[Tensor, "1 3 h w"], full_size: bool = True) -> Picture:
         """What was painted as a picture, finished: with the photo's alpha, and at the photo's size
         if the settings ask for it; or just as large as it is, without alpha."""

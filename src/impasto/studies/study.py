@@ -11,7 +11,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from impasto import fingerprint, images
+from impasto import fingerprint, images, machine
 from impasto.errors import ImpastoError, PictureError
 from impasto.images import Picture
 from impasto.painting import start_run
@@ -187,6 +187,7 @@ def _judged(
     return found
 
 
+@machine.neutral()
 def with_measures(study: Study, painted: Sequence[StudyPicture]) -> list[StudyPicture]:
     """The same with what the study itself measures."""
     if study.measure is None:

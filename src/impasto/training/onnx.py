@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from impasto import images
+from impasto import images, machine
 from impasto.errors import SettingError, WeightsError
 from impasto.networks.residual import EPSILON, REACH, Residual
 
@@ -25,6 +25,7 @@ TOLERANCE = 1e-3  # in units of full brightness: a quarter of a step of 8 bits
 TRIED = ((64, 64), (61, 99), (18, 16))  # height and width, px, of the pictures compared
 
 
+@machine.neutral()
 def onnx_bytes(network: Residual) -> tuple[bytes, float]:
     """The network as an ONNX file, and its largest difference from PyTorch, of pixels in [0, 1].
 

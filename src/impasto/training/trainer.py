@@ -25,6 +25,7 @@ from impasto.networks import residual, vgg
 from impasto.networks.layer_names import smallest_side
 from impasto.networks.residual import Residual, Shape
 from impasto.objective import Objective, Spec, StyleMoments, Target, Terms
+from impasto.objective.backward import gradient_of
 from impasto.painting import checkpoint
 from impasto.painting.run import Record, Step
 from impasto.scene import Part, Scene, Style
@@ -44,6 +45,7 @@ class Trainer:
     ImpastoError for what cannot be read or does not go together.
     """
 
+    @machine.neutral()
     def __init__(
         self,
         style: Style,
@@ -135,8 +137,8 @@ class Trainer:
 
     def painted(self, photo: Picture) -> Picture:
         """A photo painted with the network as it stands, at the size of the settings."""
-        small = photo.resized(*images.fit(photo.size, self.settings.size))
         with self.compute.tuned(), torch.no_grad():
+            small = photo.resized(*images.fit(photo.size, self.settings.size))
             pixels = self.network(small.pixels.to(self.device)).clamp_(0, 1).cpu()
         return Picture(pixels, small.alpha, photo.name)
 
@@ -226,7 +228,7 @@ class Trainer:
             torch.autograd.backward(painted, gradient / batch)
             found.append(terms)
         mean = {name: torch.stack([t[name] for t in found]).mean() for name in found[0]}
-        slopes = [t.grad for t in self.network.tensors.values() if t.grad is not None]
+        slopes = [gradient_of(tensor) for tensor in self.network.tensors.values()]
         finite = bool(torch.stack([slope.isfinite().all() for slope in slopes]).all())
         if not (finite and math.isfinite(float(mean["total"]))):
             self.optimizer.zero_grad()

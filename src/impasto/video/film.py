@@ -68,6 +68,7 @@ class Film:
     flow, with what it does not show painted at half size.
     """
 
+    @machine.neutral()
     def __init__(
         self,
         clip: Clip,
@@ -109,6 +110,7 @@ class Film:
         run = start_run(self.scene)  # raises for what does not go together
         self.one_pass = run if isinstance(run, OnePassRun) else None
         self.engine = run.engine if isinstance(run, OptimizedRun) else None
+        self.compute = run.compute
         self.history: list[Facts] = []
         """What is known of each painted frame."""
 
@@ -120,7 +122,7 @@ class Film:
 
     def paint(self) -> Iterator[FilmFrame]:
         """Every frame, in order. PictureError where the clip turns out to be damaged."""
-        for _, painted in self._frames([], ()):
+        for _, painted in self.compute.stepwise(self._frames([], ())):
             yield painted
 
     def write(
@@ -143,7 +145,8 @@ class Film:
         folder = path.with_name(f"{path.name}.unfinished")
         work = Unfinished(folder, film, self.recipe(quality), resume, force)
         try:
-            for frame, painted in self._frames(work.facts, work.last()):
+            frames = self._frames(work.facts, work.last())
+            for frame, painted in self.compute.stepwise(frames):
                 work.add(_bytes(painted.pixels), frame.pts, frame.duration, self.history[-1])
                 yield painted
             recipe = self.recipe(quality) | {"flicker": self.flicker}

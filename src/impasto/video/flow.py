@@ -55,7 +55,13 @@ def between(frame: Float[Tensor, "1 3 h w"], other: Float[Tensor, "1 3 h w"]) ->
 
     SettingError where OpenCV is not installed.
     """
-    found = _search().calc(_luma(frame), _luma(other), None)
+    library, search = _search()
+    before = library.getNumThreads()
+    library.setNumThreads(torch.get_num_threads())
+    try:
+        found = search.calc(_luma(frame), _luma(other), None)
+    finally:
+        library.setNumThreads(before)
     return torch.from_numpy(found).permute(2, 0, 1)[None].contiguous()
 
 
@@ -155,13 +161,12 @@ def _luma(frame: Tensor) -> NDArray[np.uint8]:
 
 
 @cache
-def _search() -> Any:
-    """DIS with its buffers, kept from frame to frame."""
+def _search() -> tuple[Any, Any]:
+    """OpenCV, and its DIS with buffers, kept from frame to frame."""
     try:
         import cv2
     except ImportError:
         raise SettingError(
             "films need a library more, for the flow between frames: pip install 'impasto[video]'"
         ) from None
-    cv2.setNumThreads(torch.get_num_threads())
-    return cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    return cv2, cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)

@@ -54,7 +54,7 @@ def from_torchvision(
     """
     import torch
 
-    tensors: dict[str, Tensor] = {"mean": torch.tensor(IMAGENET_MEAN)}
+    tensors: dict[str, Tensor] = {"mean": torch.tensor(IMAGENET_MEAN, dtype=torch.float32)}
     index = 0  # of the module in torchvision's `features`: conv, relu, conv, relu, pool, ...
     for block, count in enumerate(convolutions, 1):
         for i in range(1, count + 1):
@@ -63,7 +63,7 @@ def from_torchvision(
             tensors[f"{name}.bias"] = state[f"features.{index}.bias"]
             index += 2
         index += 1
-    deviation = torch.tensor(IMAGENET_DEVIATION).view(1, 3, 1, 1)
+    deviation = torch.tensor(IMAGENET_DEVIATION, dtype=torch.float32).view(1, 3, 1, 1)
     tensors["conv1_1.weight"] = tensors["conv1_1.weight"] / deviation
     # torchvision's `classifier` is linear, relu, dropout, linear, relu, dropout, linear
     for name, index in (("fc6", 0), ("fc7", 3), ("fc8", 6)) if classifier else ():

