@@ -96,6 +96,12 @@ def rerun(
     from impasto.scene import Scene
 
     recipe = images.recipe_of(picture)
+    for entry in ("settings", "sources"):
+        if entry not in recipe:
+            raise PictureError(
+                f"{picture} does not say its {entry}, for which it had no room: paint it anew "
+                "with `impasto stylize`"
+            )
     settings = _again(recipe["settings"], given(options))
     sources = recipe["sources"]
     photo = paintings.picture(content or _found(sources["content"], picture, "photo", "--content"))
@@ -105,7 +111,9 @@ def rerun(
     mask = sources.get("mask") and _found(sources["mask"], picture, "mask", None)
     scene = Scene(photo, None, settings, mask, None, regions)
     run = start_run(scene)
-    changed = {k for k, v in run.recipe()["inputs"].items() if v != recipe["inputs"].get(k)}
+    now = run.recipe()["inputs"]
+    then = recipe.get("inputs", now)
+    changed = {name for name, value in now.items() if value != then.get(name)}
     if changed and not (content or style) and not outputs.quiet:
         print(f"not the same as then: {', '.join(sorted(changed))}", file=sys.stderr)
     default = picture.with_name(f"{picture.stem}-again.png")
