@@ -7,7 +7,8 @@
     `-- DivergedError   the optimization left the rails; the last good picture is kept
 
 Every message names the value, the limit and the remedy. The command line prints it as one
-line on stderr and exits with status 2 (1 for DivergedError, which leaves a picture behind).
+line on stderr and exits with status 2 (1 for DivergedError, which leaves a picture behind). What
+is done, but not wholly, is a LeftOutWarning.
 """
 
 
@@ -29,3 +30,7 @@ class WeightsError(ImpastoError):
 
 class DivergedError(ImpastoError):
     """The loss became NaN or ran away; the steps before it stay valid."""
+
+
+class LeftOutWarning(UserWarning):
+    """A picture is written, but without a part of what it would say of itself."""

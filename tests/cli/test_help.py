@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from impasto.cli import app
-from impasto.cli.words import switches_of, with_switch_values
+from impasto.cli.words import as_meant, switches_of
 from impasto.settings import Settings
 from small import Run
 
@@ -73,17 +73,17 @@ def test_every_switch_has_both_forms(command: str, switch: str) -> None:
         ([switch, "on"], True),
         ([f"{switch}=off"], False),
     ):
-        found = value_of(with_switch_values(app, [*words, *spelled]), switch)
+        found = value_of(as_meant(app, [*words, *spelled]), switch)
         assert found in (value, [value]) if lists else found is value, spelled
 
 
 def test_a_short_switch_takes_a_word_too() -> None:
-    assert with_switch_values(app, ["stylize", "a.jpg", "b", "-q", "no"])[-1] == "--quiet=no"
+    assert as_meant(app, ["stylize", "a.jpg", "b", "-q", "no"])[-1] == "--quiet=no"
 
 
 def test_a_painting_may_be_called_like_a_truth() -> None:
     words = ["stylize", "a.jpg", "off", "--size", "64", "-o", "on.png"]
-    assert with_switch_values(app, words) == words
+    assert as_meant(app, words) == words
 
 
 def test_the_short_help_of_stylize_has_a_dozen_options(impasto: Run) -> None:

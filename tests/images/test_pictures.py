@@ -254,7 +254,7 @@ def test_write_replaces_whole_files(tmp_path: Path) -> None:
     images.write_bytes(b"new", target)
     assert target.read_bytes() == b"new"
     assert list(tmp_path.iterdir()) == [target]
-    assert target.stat().st_mode & 0o777 == 0o666 & ~images.writing._umask()
+    assert target.stat().st_mode & 0o777 == 0o666 & ~images.files._umask()
 
 
 def test_a_full_disk_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

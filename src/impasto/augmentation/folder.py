@@ -172,10 +172,11 @@ def _entry(
 
 
 def _check_names(plan: CopyPlan) -> None:
-    """PictureError if two pictures would have the same name."""
+    """PictureError if two pictures would have the same name, or one a name that is too long."""
     taken: dict[Path, Path] = {}
     for source in plan.sources:
         for _, name in plan.targets(source):
+            images.check_name(name.name)
             if name in taken:
                 raise PictureError(
                     f"{taken[name]} and {source} would both be written to {name}: rename one"

@@ -1,16 +1,17 @@
 """The command `impasto`. Only this package and the web page print, and know exit statuses.
 
-0 done; 1 partly done (the run diverged, its last good picture is saved); 2 refused, one line on
-stderr says why and what to do; 130 stopped with Ctrl-C, the picture so far is saved.
+0 done; 1 partly done: the picture is saved, but the run diverged, or something that goes with the
+picture could not be written; 2 refused; one line on stderr says why and what to do. 130, 143, 129:
+stopped with Ctrl-C, SIGTERM, SIGHUP; the picture so far is saved.
 """
 
-import os
+import signal
 import sys
 from collections.abc import Sequence
 
 import cyclopts
 
-from impasto.cli import words
+from impasto.cli import edge, words
 from impasto.cli.commands import (
     augment,
     classify,
@@ -27,7 +28,7 @@ from impasto.cli.commands import (
     weights,
 )
 from impasto.cli.help import HELP_ALL, HELP_FLAGS, HELPER
-from impasto.errors import DivergedError, ImpastoError
+from impasto.errors import DivergedError
 from impasto.version import __version__
 
 app = cyclopts.App(
@@ -57,30 +58,27 @@ app.command(doctor.doctor)
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line and return its exit status."""
     given = sys.argv[1:] if arguments is None else list(arguments)
-    if not given:
-        print(words.FIRST, end="")
-        return 0
-    try:
-        return _run(words.with_switch_values(app, given))
-    except cyclopts.CycloptsError as error:
-        return refuse(words.advice(app, given, error))
-    except DivergedError as error:
-        return refuse(one_line(error), status=1)
-    except ImpastoError as error:
-        return refuse(one_line(error))
-    except KeyboardInterrupt:
-        return refuse("stopped before there was a picture", status=130)
-    except BrokenPipeError:  # the reader of our output has gone: nothing left to say
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 2
-    except (MemoryError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and "memory" not in str(error):
-            raise
-        return refuse("there is not enough memory for this picture: use a smaller --size")
+    with edge.guarded():
+        try:
+            status = _run(words.as_meant(app, given))
+            sys.stdout.flush()  # here, where an error can still be said
+            return status
+        except cyclopts.CycloptsError as error:
+            return edge.refuse(words.advice(app, given, error))
+        except (DivergedError, edge.StdoutError) as error:
+            return edge.refuse(edge.one_line(error), status=1)
+        except KeyboardInterrupt as error:
+            what = str(error) or "stopped before there was a picture"
+            return edge.refuse(what, status=edge.SIGNALS.hold(error))
+        except Exception as error:
+            return edge.refuse(edge.one_line(error))
 
 
 def _run(given: Sequence[str]) -> int:
     """Run the words, and say below a short help that there is a longer one."""
+    if not given:
+        print(words.FIRST, end="")
+        return 0
     HELPER.begin(everything=HELP_ALL in given)
     status = app(given, exit_on_error=False, print_error=False, result_action="return_value")
     if HELPER.hidden:
@@ -89,17 +87,9 @@ def _run(given: Sequence[str]) -> int:
     return int(status or 0)
 
 
-def refuse(message: str, status: int = 2) -> int:
-    """One line on stderr; the status to exit with."""
-    print(f"impasto: {message}", file=sys.stderr)
-    return status
-
-
-def one_line(error: Exception) -> str:
-    """An error's text without line breaks."""
-    return " ".join(str(error).split())
-
-
 def run() -> None:
     """The console script."""
-    raise SystemExit(main())
+    status = main()
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # Python's own end is no place for a traceback
+    raise SystemExit(status)

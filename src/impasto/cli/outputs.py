@@ -1,8 +1,9 @@
 """What a run leaves behind, and the checks that it can, before anything is painted."""
 
+import os
 import shutil
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from impasto.settings import Settings
 
 LONGEST_NAME = 3  # styles that the default name of a result names
+STDOUT = ("-", "/dev/stdout", "/dev/fd/1")
 OUTPUT = GROUPS["Output"]
 
 
@@ -107,7 +109,6 @@ def check(
     from impasto.video import timelapse
 
     target = _target(asked, default, inputs)
-    folder = step_folder(asked.save_every, asked.force)
     if asked.checkpoint_every <= 0:
         raise SettingError(f"--checkpoint-every is {asked.checkpoint_every:g}: it must be above 0")
     if asked.timelapse is not None:
@@ -119,6 +120,9 @@ def check(
     others = [*inputs, str(target), str(asked.timelapse), str(asked.plot)]
     check_checkpoint(asked.checkpoint, resume, others, asked.force)
     kind = images.check_output(target, asked.bits) if target else "PNG"
+    places = {"the picture": target, "--timelapse": asked.timelapse, "--plot": asked.plot}
+    check_apart(places | {"--checkpoint": asked.checkpoint}, inputs)
+    folder = step_folder(asked.save_every, asked.force)
     return CheckedOutputs(
         asked,
         target,
@@ -138,9 +142,13 @@ def beside(source: Path, styles: Sequence[str], suffix: str) -> Path:
 
 def _target(asked: Outputs, default: Path | None, inputs: Sequence[str]) -> Path | None:
     """Where the picture goes; None for stdout. SettingError or PictureError if it cannot."""
-    if asked.output == "-":
+    from impasto import images
+
+    if asked.output in STDOUT:
         if asked.json:
-            raise SettingError("-o - and --json both want stdout: name a file with -o")
+            raise SettingError(
+                f"-o {asked.output} and --json both want stdout: name a file with -o"
+            )
         return None
     if asked.output is None:
         if default is None:
@@ -148,10 +156,11 @@ def _target(asked: Outputs, default: Path | None, inputs: Sequence[str]) -> Path
         target = default
     else:
         target = Path(asked.output)
+    images.check_place(target)
     for source in inputs:
-        if target.exists() and Path(source).exists() and target.samefile(source):
+        if target.exists() and os.path.exists(source) and target.samefile(source):  # noqa: PTH110
             raise PictureError(f"the output {target} is an input: name another with -o")
-    if target.exists() and not target.is_dir() and not asked.force:
+    if target.exists() and not images.is_stream(target) and not asked.force:
         raise PictureError(f"{target} exists: name another with -o, or overwrite with --force")
     return target
 
@@ -167,7 +176,7 @@ def check_place(path: Path, force: bool) -> None:
     from impasto import images
 
     images.check_place(path)
-    if path.exists() and not force:
+    if path.exists() and not images.is_stream(path) and not force:
         raise PictureError(f"{path} exists: name another, or overwrite with --force")
 
 
@@ -179,11 +188,12 @@ def check_checkpoint(
 
     if checkpoint is None:
         return
-    if not checkpoint.exists():
+    if not checkpoint.is_dir():
         images.check_place(checkpoint)
+    if not checkpoint.exists():
         return
     for other in others:
-        if Path(other).exists() and checkpoint.samefile(other):
+        if os.path.exists(other) and checkpoint.samefile(other):  # noqa: PTH110 - never an error
             raise PictureError(
                 f"the checkpoint {checkpoint} is a picture of this run: name another"
             )
@@ -195,18 +205,31 @@ def check_checkpoint(
         )
 
 
+def check_apart(places: Mapping[str, Path | None], inputs: Iterable[str] = ()) -> None:
+    """PictureError where two of these outputs, or one of them and an input, are the same file."""
+    from impasto import images
+
+    taken = {os.path.realpath(name): "an input" for name in inputs}
+    for what, place in places.items():
+        if place is not None and not images.is_stream(place):
+            before = taken.setdefault(os.path.realpath(place), what)
+            if before != what:
+                raise PictureError(f"{what} and {before} are the same file {place}: name another")
+
+
 def step_folder(
     save_every: tuple[int, Path] | None, force: bool, option: str = "--save-every"
 ) -> Path:
     """The folder of an option, made if need be; PictureError if it has an earlier run's."""
-    from impasto.images import make_folder
+    from impasto import images
 
     if save_every is None:
         return Path()
     every, folder = save_every
     if every < 1:
         raise SettingError(f"{option} is {every}: it must be at least 1")
-    make_folder(folder)
+    images.make_folder(folder)
+    images.check_place(folder / "step-00001.png")
     if not force and any(folder.glob("step-*.png")):
         raise PictureError(
             f"{folder} has steps of an earlier run: name another, or overwrite with --force"
@@ -230,7 +253,7 @@ def check_space(outputs: CheckedOutputs, picture: "Picture", settings: "Settings
     from impasto import images
 
     target, bits = outputs.target, outputs.asked.bits
-    if target is None or not target.parent.is_dir():
+    if target is None or images.is_stream(target):
         return
     full = settings.original_size
     width, height = picture.size if full else images.fit(picture.size, settings.size)

@@ -23,7 +23,10 @@ class Progress:
     """What is being done, how far it is, and the time left: of a picture, a film or a training."""
 
     def __init__(self, quiet: bool, preview: bool = False) -> None:
-        self.console = Console(stderr=True, quiet=quiet, highlight=False, soft_wrap=True)
+        # A name may look like markup, [/], or like an emoji, :cat:, and is shown as it is.
+        self.console = Console(
+            stderr=True, quiet=quiet, highlight=False, soft_wrap=True, markup=False, emoji=False
+        )
         self.preview: Any = terminal_image() if preview and self.console.is_terminal else None
         self.bar: Bar | None = None
         self.began = self.last_line = time.perf_counter()
@@ -32,9 +35,9 @@ class Progress:
     def __enter__(self) -> Self:
         if self.console.is_terminal and not self.console.quiet:
             self.bar = Bar(
-                TextColumn("{task.description}"),
+                TextColumn("{task.description}", markup=False),
                 BarColumn(),
-                TextColumn("{task.fields[rest]}"),
+                TextColumn("{task.fields[rest]}", markup=False),
                 TimeElapsedColumn(),
                 console=self.console,
                 transient=True,

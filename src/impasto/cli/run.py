@@ -7,13 +7,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rich.markup import escape
-
+from impasto.cli.edge import SIGNALS, StdoutError, one_line, refuse
 from impasto.cli.outputs import CheckedOutputs, Every, check_grows, check_space, say
 from impasto.cli.progress import Progress, duration
-from impasto.errors import DivergedError
+from impasto.errors import PictureError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from impasto.painting import PaintingRun, Result, Step
     from impasto.video.timelapse import Timelapse
 
@@ -26,16 +27,42 @@ class Taken:
     """What became of a run's steps."""
 
     last: "Step | None" = None
-    stopped: bool = False
-    """Whether Ctrl-C ended it."""
-    diverged: DivergedError | None = None
+    stopped: int = 0
+    """The exit status that Ctrl-C or another signal asks for; 0 if none ended the run."""
+    failed: Exception | None = None
+    """What ended the run before its end: it diverged, or the memory did not suffice, say."""
 
 
-def take(steps: "Iterator[Step]", checkpoints: Every, on_step: "Callable[[Step], None]") -> Taken:
-    """Take every step, until the end, Ctrl-C or divergence, with a checkpoint now and then.
+class Extras:
+    """Makes what goes with a picture. What fails is said once, and the run goes on: the picture is
+    worth more."""
 
-    Ctrl-C leaves a last checkpoint. Raises KeyboardInterrupt or DivergedError where there was no
-    step yet.
+    def __init__(self) -> None:
+        self.failed: set[str] = set()
+        """What could not be made, at least once."""
+
+    def make(self, what: str, making: Callable[[], object]) -> bool:
+        """Whether that could be made. `what` names it for the user."""
+        try:
+            making()
+        except Exception as error:  # whatever it is, the picture must not be lost
+            if what not in self.failed:
+                print(f"impasto: {what} could not be made: {one_line(error)}", file=sys.stderr)
+            self.failed.add(what)
+            return False
+        return True
+
+
+def take(
+    steps: "Iterator[Step]",
+    checkpoints: Every,
+    on_step: "Callable[[Step], None]",
+    extras: Extras,
+) -> Taken:
+    """Take every step, until the end, a signal or an error, with a checkpoint now and then.
+
+    What comes after it is saving, which signals do not interrupt. Raises what ended the run where
+    there was no step yet.
     """
     taken, saved = Taken(), time.monotonic()
     try:
@@ -43,19 +70,25 @@ def take(steps: "Iterator[Step]", checkpoints: Every, on_step: "Callable[[Step],
             taken.last = step
             on_step(step)
             if checkpoints.every and time.monotonic() - saved >= checkpoints.every:
-                step.save_checkpoint(checkpoints.path)
+                save_checkpoint(step, checkpoints, extras)
                 saved = time.monotonic()
-    except KeyboardInterrupt:
+        SIGNALS.hold()
+    except KeyboardInterrupt as error:
         if taken.last is None:
             raise
-        taken.stopped = True
-        if checkpoints.every:
-            taken.last.save_checkpoint(checkpoints.path)
-    except DivergedError as error:
+        taken.stopped = SIGNALS.hold(error)
+    except Exception as error:  # whatever it is, the steps before it are worth saving
+        SIGNALS.hold()
         if taken.last is None:
             raise
-        taken.diverged = error
+        taken.failed = error
     return taken
+
+
+def save_checkpoint(step: "Step", checkpoints: Every, extras: Extras) -> None:
+    """Keep the state of a run after this step, if the disk takes it."""
+    path = checkpoints.path
+    extras.make(f"the checkpoint {path}", lambda: step.save_checkpoint(path))
 
 
 def step_words(step: "Step") -> tuple[str, str]:
@@ -70,17 +103,19 @@ def step_words(step: "Step") -> tuple[str, str]:
 
 
 def paint(run: "PaintingRun", outputs: CheckedOutputs) -> int:
-    """Paint to the end, Ctrl-C or divergence; write everything; the exit status."""
+    """Paint to the end, a signal or an error; write everything; the exit status."""
     check_grows(run.one_pass, outputs.asked)
     check_space(outputs, run.content, run.settings)
     made = RunToFile(run, outputs)
     with Progress(outputs.asked.quiet, outputs.asked.preview) as progress:
         announce(run, progress)
-        taken = take(run.paint(), outputs.checkpoints, lambda step: made.keep(step, progress))
+        taken = take(
+            run.paint(), outputs.checkpoints, lambda step: made.keep(step, progress), made.extras
+        )
     made.save(taken)
-    if taken.diverged is not None:
-        raise taken.diverged
-    return 130 if taken.stopped else 0
+    if taken.failed is not None:
+        return refuse(one_line(taken.failed), status=1)
+    return taken.stopped or int(bool(made.extras.failed))
 
 
 def announce(run: "PaintingRun", progress: Progress) -> None:
@@ -91,8 +126,8 @@ def announce(run: "PaintingRun", progress: Progress) -> None:
     painting = " and ".join(f"{w.title} ({w.painter})" if w else name for w, name in works)
     (width, height), settings = run.content.size, run.settings
     progress.say(
-        f"painting {escape(run.content.name)} ({width}x{height}) in the style of "
-        f"{escape(painting)}: {settings.preset}, {settings.size} px"
+        f"painting {run.content.name} ({width}x{height}) in the style of "
+        f"{painting}: {settings.preset}, {settings.size} px"
     )
     if run.work > LONG_WORK and not progress.console.quiet:
         seconds, size = run.estimate()
@@ -106,6 +141,7 @@ class RunToFile:
 
     def __init__(self, run: "PaintingRun", outputs: CheckedOutputs) -> None:
         self.run, self.outputs, self.asked = run, outputs, outputs.asked
+        self.extras = Extras()
         self.film: Timelapse | None = None
         if self.asked.timelapse is not None:
             from impasto.video import timelapse
@@ -114,42 +150,62 @@ class RunToFile:
 
     def keep(self, step: "Step", progress: Progress) -> None:
         """Show a step, and write what is to be written of it."""
-        if step.ends_scale:
-            progress.show(lambda: step.picture(full_size=False))
+        if step.ends_scale and progress.preview is not None:
+            self.extras.make(
+                "the preview", lambda: progress.show(lambda: step.picture(full_size=False))
+            )
         if step.note:
             progress.say(step.note)
         words, details = step_words(step)
         if details or progress.bar is not None:
             progress.update(words, step.work, details=details)
         if self.film is not None:
-            self.film.add(step.picture())
+            film = self.film
+            self.extras.make(self._film, lambda: film.add(step.picture()))
         every = self.outputs.frames.every
         if every and (step.step % every == 0 or step.step in ALWAYS_SAVED):
-            self._save_frame(step)
+            path = self.outputs.frames.path
+            self.extras.make(f"a picture in {path}", lambda: self._save_frame(step, path))
 
     def save(self, taken: Taken) -> None:
-        """Write the picture and what goes with it, and say so."""
-        from impasto import images
-        from impasto.reports import plots
-
+        """Write the picture, then what goes with it, and say so."""
         assert taken.last is not None
-        target, asked = self.outputs.target, self.asked
         result = taken.last.result()
-        data = result.encoded(self.outputs.kind, asked.bits, asked.keep_gps)
-        if target is None:
+        self._write(result)
+        if taken.stopped and self.outputs.checkpoints.every:
+            save_checkpoint(taken.last, self.outputs.checkpoints, self.extras)
+        written = self._write_extras(result)
+        self._say(result, taken, written)
+        if self.asked.json:
+            self._print_json(result, bool(taken.stopped))
+
+    def _write(self, result: "Result") -> None:
+        from impasto import images
+
+        data = result.encoded(self.outputs.kind, self.asked.bits, self.asked.keep_gps)
+        if self.outputs.target is not None:
+            images.write_bytes(data, self.outputs.target)
+            return
+        try:
             sys.stdout.buffer.write(data)
             sys.stdout.buffer.flush()
-        else:
-            images.write_bytes(data, target)
-        if self.film is not None:
-            self.film.write()
-        if asked.plot is not None:
+        except StdoutError as error:
+            raise PictureError(f"the picture is lost: {error}") from error
+
+    def _write_extras(self, result: "Result") -> "list[Path]":
+        """Write the film and the plot; those that could be."""
+        from impasto.reports import plots
+
+        written, plot = [], self.asked.plot
+        if self.film is not None and self.extras.make(self._film, self.film.write):
+            written.append(self.film.path)
+        if plot is not None:
             styles = ", ".join(result.recipe["style"])
             title = f"{result.recipe['content']} in the style of {styles}"
-            plots.write(plots.losses(result.history, title), asked.plot)
-        if asked.json:
-            self._print_json(result, taken.stopped)
-        self._say(result, taken)
+            figure = lambda: plots.write(plots.losses(result.history, title), plot)  # noqa: E731
+            if self.extras.make(f"the plot {plot}", figure):
+                written.append(plot)
+        return written
 
     def _print_json(self, result: "Result", stopped: bool) -> None:
         width, height = result.picture.size
@@ -157,7 +213,7 @@ class RunToFile:
         found |= result.recipe | {"seconds": round(result.seconds, 3), "stopped": stopped}
         print(json_format.dumps(found), flush=True)
 
-    def _say(self, result: "Result", taken: Taken) -> None:
+    def _say(self, result: "Result", taken: Taken, written: "list[Path]") -> None:
         assert taken.last is not None
         words = "wrote"
         if taken.stopped:
@@ -166,15 +222,17 @@ class RunToFile:
         (width, height), where = result.picture.size, self.outputs.target or "on stdout"
         quiet = self.asked.quiet
         say(quiet, f"{words} {where} ({width}x{height} px, {result.seconds:.0f} s)")
-        for extra in (self.asked.timelapse, self.asked.plot):
-            if extra is not None:
-                say(quiet, f"wrote {extra}")
-        if taken.stopped and self.outputs.checkpoints.every:
-            path = self.outputs.checkpoints.path
+        for extra in written:
+            say(quiet, f"wrote {extra}")
+        path = self.outputs.checkpoints.path
+        if taken.stopped and self.outputs.checkpoints.every and path.exists():
             say(quiet, f"go on with the same words and --resume {path} --force")
 
-    def _save_frame(self, step: "Step") -> None:
+    def _save_frame(self, step: "Step", folder: "Path") -> None:
         from impasto import images
 
-        target = self.outputs.frames.path / f"step-{step.step:04d}.png"
-        images.write_bytes(images.encode(step.picture()), target)
+        images.write_bytes(images.encode(step.picture()), folder / f"step-{step.step:04d}.png")
+
+    @property
+    def _film(self) -> str:
+        return f"the film {self.asked.timelapse}"

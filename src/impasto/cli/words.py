@@ -1,11 +1,15 @@
 """The words of a command line, before cyclopts reads them: what newcomers type, and mean."""
 
 import difflib
+import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
 import cyclopts
 
+NEGATIVE = re.compile(r"-[\d.][^,\s]*(,[^,\s]*)+")  # a list of numbers that begins below zero
+STDIN = "/dev/stdin"
 TRUTHS = {"true": "yes", "yes": "yes", "on": "yes", "false": "no", "no": "no", "off": "no"}
 FIRST = """impasto repaints a photo in the style of a painting. Try one of these:
 
@@ -18,25 +22,31 @@ FIRST = """impasto repaints a photo in the style of a painting. Try one of these
 EXAMPLE = "impasto stylize photo.jpg great-wave"
 
 
-def with_switch_values(app: cyclopts.App, words: Sequence[str]) -> list[str]:
-    """`--force false` as `--force=no`: the word behind a switch is no painting.
+def as_meant(app: cyclopts.App, words: Sequence[str]) -> list[str]:
+    """The words as cyclopts reads them so as they are meant.
 
-    Only true, false, yes, no, on and off are taken so.
+    `--force false` is `--force=no`: the word behind a switch is no painting. Only true, false, yes,
+    no, on and off are taken so. `--style-turn -90,0` is `--style-turn=-90,0`, and `-` in the place
+    of a picture is /dev/stdin.
     """
     found: list[str] = []
-    switches: dict[str, str] | None = None
+    switches: dict[str, str] = {}
     for word in words:
-        before = found[-1] if found else ""
-        value = TRUTHS.get(word.lower())
-        if value is not None and before.startswith("-") and "=" not in before:
-            switches = switches_of(app, words) if switches is None else switches
-            if before in switches:
-                found[-1] = f"{switches[before]}={value}"
-                continue
+        before, value = found[-1] if found else "", TRUTHS.get(word.lower())
+        option = before if before.startswith("-") and before != "--" and "=" not in before else ""
+        if not switches and (word == "-" or (option and value)):
+            switches = switches_of(app, words)
         name, equals, given = word.partition("=")
-        if word.startswith("--") and equals and given.lower() in ("on", "off"):
-            word = f"{name}={TRUTHS[given.lower()]}"
-        found.append(word)
+        if value and option in switches:
+            found[-1] = f"{switches[option]}={value}"
+        elif option.startswith("--") and NEGATIVE.fullmatch(word):
+            found[-1] = f"{option}={word}"
+        elif word == "-" and (not option or option in switches):
+            found.append(STDIN)
+        elif word.startswith("--") and equals and given.lower() in ("on", "off"):
+            found.append(f"{name}={TRUTHS[given.lower()]}")
+        else:
+            found.append(word)
     return found
 
 
@@ -59,7 +69,7 @@ def advice(app: cyclopts.App, words: Sequence[str], error: cyclopts.CycloptsErro
         near = difflib.get_close_matches(command, [name for name in app if name[0] != "-"], n=1)
         if near:
             return f"there is no command {command!r}: did you mean `impasto {near[0]}`?"
-        if Path(command).suffix or Path(command).exists():
+        if Path(command).suffix or os.path.exists(command):  # noqa: PTH110 - no error, whatever it is
             return f"{command!r} is no command: type `impasto stylize {' '.join(words)}`"
         return f"there is no command {command!r}: try `{EXAMPLE}`. See `impasto --help`."
     see = f"See `impasto {command} --help`." if command in app else "See `impasto --help`."

@@ -8,31 +8,36 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from impasto.images.files import (
+        check_name,
+        check_place,
+        companion,
+        is_stream,
+        make_folder,
+        write_bytes,
+        written_whole,
+    )
     from impasto.images.picture import Picture, enlarged, fit, resize
     from impasto.images.reading import MAX_PIXELS, MIN_SIDE, Source, read
     from impasto.images.writing import (
         FORMATS,
         check_output,
-        check_place,
         encode,
-        make_folder,
         recipe_of,
         srgb_profile,
         to_pil,
-        write_bytes,
-        written_whole,
     )
 
 __all__ = [
-    "FORMATS", "MAX_PIXELS", "MIN_SIDE", "Picture", "Source", "check_output", "check_place",
-    "encode", "enlarged", "fit", "make_folder", "read", "recipe_of", "resize", "srgb_profile",
-    "to_pil", "write_bytes", "written_whole",
+    "FORMATS", "MAX_PIXELS", "MIN_SIDE", "Picture", "Source", "check_name", "check_output",
+    "check_place", "companion", "encode", "enlarged", "fit", "is_stream", "make_folder", "read",
+    "recipe_of", "resize", "srgb_profile", "to_pil", "write_bytes", "written_whole",
 ]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:
     """Import a name when it is first used: `impasto styles` lists paintings without PyTorch."""
-    for module in ("picture", "reading", "writing") if name in __all__ else ():
+    for module in ("files", "picture", "reading", "writing") if name in __all__ else ():
         found = import_module(f"impasto.images.{module}")
         if hasattr(found, name):
             globals()[name] = getattr(found, name)

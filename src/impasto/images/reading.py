@@ -19,8 +19,9 @@ from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from impasto.errors import PictureError
+from impasto.images.files import reason
 from impasto.images.picture import Picture
-from impasto.images.writing import EXIF_ORIENTATION, reason, srgb_profile
+from impasto.images.writing import EXIF_ORIENTATION, srgb_profile
 
 MAX_PIXELS = 178_956_970  # Pillow's own limit against decompression bombs, 13,377 x 13,377
 MIN_SIDE = 16  # px; VGG-19 halves four times down to relu5_1

@@ -1,13 +1,11 @@
-"""Pictures to files: whole or not at all, with how they were made and what the photo says."""
+"""Pictures as the bytes of files, with how they were made and what the photo says."""
 
-import contextlib
 import io
 import json
-import os
 import struct
-import tempfile
+import warnings
 import zlib
-from collections.abc import Iterator
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -16,8 +14,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageCms
+from PIL.ExifTags import IFD
 
-from impasto.errors import PictureError, SettingError
+from impasto.errors import LeftOutWarning, PictureError, SettingError
+from impasto.images.files import check_place, is_stream, reason
 from impasto.images.picture import Picture
 
 FORMATS = {
@@ -34,17 +34,24 @@ SAVE_OPTIONS: dict[str, dict[str, Any]] = {
     "WEBP": {"quality": 95, "method": 4},
     "TIFF": {"compression": "tiff_adobe_deflate"},
 }
+LONGEST_EXIF = 65533  # bytes in a JPEG: one segment, less its length (ITU-T T.81, section B.1.1.4)
 EXIF_ORIENTATION = 0x0112
 RECIPE_KEY = "impasto"  # the PNG text entry that holds how a picture was made
 STRIP = 256  # rows
 TIFF_RECIPE = 65000  # a private tag, of text
 USER_COMMENT, ASCII = 0x9286, b"ASCII\0\0\0"  # EXIF 2.32, section 4.6.5
 DROPPED = {
-    EXIF_ORIENTATION, ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo, ExifTags.IFD.Interop,
+    EXIF_ORIENTATION, IFD.Exif, IFD.GPSInfo, IFD.Interop,
     0x0100, 0x0101, 0x0102, 0x0103, 0x0106, 0x0111, 0x0115, 0x0116, 0x0117, 0x011C, 0x0201, 0x0202,
     0x927C, 0xA002, 0xA003, USER_COMMENT,
 }  # fmt: skip
 """EXIF tags that no longer hold of the painted picture: its size, layout, turn, thumbnail."""
+BROKEN = (
+    OSError, SyntaxError, ValueError, TypeError, KeyError, EOFError, OverflowError, struct.error,
+    zlib.error, Image.DecompressionBombError,
+)  # fmt: skip
+"""How Pillow says that a file, or its EXIF, is not as it should be."""
+LEFT_OUT = "left_out"  # the entry of a recipe that names what did not fit into the file
 
 
 def check_output(path: Path, bits: int = 8) -> str:
@@ -54,8 +61,9 @@ def check_output(path: Path, bits: int = 8) -> str:
     folder is missing or takes no file: before anything is painted.
     """
     check_place(path)
+    suffix = path.suffix.lower() or (".png" if is_stream(path) else "")
     try:
-        chosen = FORMATS[path.suffix.lower()]
+        chosen = FORMATS[suffix]
     except KeyError:
         raise SettingError(
             f"cannot write {path.name!r}: end its name in {', '.join(FORMATS)}"
@@ -76,9 +84,9 @@ def encode(
     """The picture as the bytes of a file, with an sRGB profile.
 
     `recipe` says how it was made: as text in PNG, as a tag of its own in TIFF, as EXIF's user
-    comment elsewhere. `exif` is what
-    the photo's file said; where it was taken is left out unless `gps`. JPEG has no transparency:
-    there a transparent picture is laid on white.
+    comment elsewhere. `exif` is what the photo's file said; where it was taken is left out unless
+    `gps`. JPEG has no transparency: there a transparent picture is laid on white. And JPEG has
+    64 KB for EXIF and recipe: a LeftOutWarning says what does not fit, and is left out.
     """
     notes, deep = _notes(exif, recipe, gps, format)
     if bits == 16:
@@ -106,15 +114,16 @@ def encode(
 def recipe_of(path: Path) -> dict[str, Any]:
     """How a picture was made, from its file. PictureError if the file does not say."""
     try:
-        with Image.open(path) as image:
+        with warnings.catch_warnings(action="ignore"), Image.open(path) as image:
             text = getattr(image, "text", {}).get(RECIPE_KEY) or image.getexif().get(TIFF_RECIPE)
             if text is None:
-                comment = image.getexif().get_ifd(ExifTags.IFD.Exif).get(USER_COMMENT, b"")
+                comment = image.getexif().get_ifd(IFD.Exif).get(USER_COMMENT, b"")
                 if isinstance(comment, bytes):
                     comment = comment.removeprefix(ASCII).decode("ascii", "replace")
                 text = comment.removeprefix(RECIPE_KEY) if RECIPE_KEY in comment[:16] else None
-    except OSError as error:
-        raise PictureError(f"cannot read {path} ({reason(error)}): check the name") from None
+    except BROKEN as error:
+        why = reason(error) if isinstance(error, OSError) else str(error) or type(error).__name__
+        raise PictureError(f"cannot read {path} ({why}): check the name") from None
     try:
         found = json.loads(text or "")
         if not isinstance(found, dict):
@@ -127,92 +136,84 @@ def recipe_of(path: Path) -> dict[str, Any]:
     return found
 
 
+@dataclass
+class _Notes:
+    """What a file says of its picture: the photo's EXIF, less what no longer holds, and the recipe.
+
+    `format` says where the recipe is; what had to go is in `left_out`.
+    """
+
+    format: str
+    recipe: str | None
+    found: dict[int, Any] = field(default_factory=dict)
+    camera: dict[int, Any] = field(default_factory=dict)
+    place: dict[int, Any] = field(default_factory=dict)
+    left_out: list[str] = field(default_factory=list)
+
+    def read(self, exif: bytes, gps: bool) -> None:
+        """Take over what a photo's EXIF says; nothing of one that is broken."""
+        try:
+            notes = Image.Exif()
+            with warnings.catch_warnings(action="ignore"):
+                notes.load(exif)
+                parts = dict(notes), notes.get_ifd(IFD.Exif), notes.get_ifd(IFD.GPSInfo)
+            found, camera, place = ({t: v for t, v in p.items() if t not in DROPPED} for p in parts)
+            self.found, self.camera, self.place = found, camera, place if gps else {}
+            self.encoded()
+        except BROKEN:
+            self.found, self.camera, self.place = {}, {}, {}
+
+    def encoded(self) -> bytes:
+        """The EXIF block; b"" if it has nothing to say."""
+        kept, camera = Image.Exif(), dict(self.camera)
+        for tag, value in self.found.items():
+            kept[tag] = value
+        if self.recipe is not None and self.format == "TIFF":
+            kept[TIFF_RECIPE] = self.recipe
+        elif self.recipe is not None and self.format != "PNG":
+            camera[USER_COMMENT] = ASCII + (RECIPE_KEY + self.recipe).encode("ascii", "replace")
+        for ifd, values in ((IFD.Exif, camera), (IFD.GPSInfo, self.place)):
+            if values:
+                kept.get_ifd(ifd).update(values)
+                kept[ifd] = values
+        return kept.tobytes() if len(kept) else b""
+
+    def shorten(self) -> None:
+        """Leave out the longest that it says: a tag of the photo's or an entry of the recipe."""
+        recipe = json.loads(self.recipe or "{}")
+        sizes: list[tuple[int, dict[Any, Any], Any, str]] = [
+            (len(json.dumps(value)), recipe, name, f"the recipe's {name}")
+            for name, value in recipe.items()
+            if name != LEFT_OUT
+        ]
+        for part in (self.found, self.camera, self.place):
+            for tag, value in part.items():
+                size = len(value if isinstance(value, bytes | str) else repr(value))
+                sizes.append((size, part, tag, f"EXIF's {ExifTags.TAGS.get(tag, tag)}"))
+        _, part, name, words = max(sizes, key=lambda size: size[0])
+        del part[name]
+        self.left_out.append(words)
+        if self.recipe is not None:
+            self.recipe = json.dumps(recipe | {LEFT_OUT: self.left_out})
+
+
 def _notes(exif: bytes | None, recipe: str | None, gps: bool, format: str) -> tuple[bytes, bool]:
-    """EXIF for a file: the photo's, less what no longer holds, and the recipe; b"" for none.
+    """EXIF for a file, b"" for none, and whether it has parts of its own.
 
-    And whether it has parts of its own, for the camera and the place.
+    Warns of what does not fit into a JPEG and is left out.
     """
-    notes = Image.Exif()
+    notes = _Notes(format, recipe)
     if exif:
-        with contextlib.suppress(OSError, SyntaxError, ValueError, struct.error):
-            notes.load(exif)
-    found = {tag: value for tag, value in notes.items() if tag not in DROPPED}
-    camera = {t: v for t, v in notes.get_ifd(ExifTags.IFD.Exif).items() if t not in DROPPED}
-    place = dict(notes.get_ifd(ExifTags.IFD.GPSInfo)) if gps else {}
-    if recipe is not None and format == "TIFF":
-        found[TIFF_RECIPE] = recipe
-    elif recipe is not None and format != "PNG":
-        camera[USER_COMMENT] = ASCII + (RECIPE_KEY + recipe).encode("ascii", "replace")
-    if not found and not camera and not place:
-        return b"", False
-    kept = Image.Exif()
-    for tag, value in found.items():
-        kept[tag] = value
-    for ifd, values in ((ExifTags.IFD.Exif, camera), (ExifTags.IFD.GPSInfo, place)):
-        if values:
-            kept.get_ifd(ifd).update(values)
-            kept[ifd] = values
-    try:
-        return kept.tobytes(), bool(camera or place)
-    except (ValueError, TypeError, struct.error, OverflowError):  # broken by its camera
-        return _notes(None, recipe, False, format) if exif else (b"", False)
-
-
-def check_place(path: Path) -> None:
-    """PictureError if no file can be written there: before anything is painted."""
-    if path.is_dir():
-        raise PictureError(f"{path} is a folder: name a file in it")
-    folder = path.absolute().parent
-    if not folder.is_dir():
-        raise PictureError(f"there is no folder {folder}: make it first")
-    try:
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise PictureError(
-            f"cannot write to the folder {folder} ({reason(error)}): name another with -o"
-        ) from error
-
-
-def make_folder(folder: Path) -> None:
-    """Make a folder and those it lies in. PictureError where that cannot be."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise PictureError(
-            f"cannot make the folder {folder} ({reason(error)}): name another place with -o"
-        ) from error
-
-
-@contextlib.contextmanager
-def written_whole(path: Path) -> Iterator[Path]:
-    """A temporary file beside `path`, to be written; it is synced and takes that name at the end.
-
-    Raises PictureError, with nothing left behind, where the disk is full or says no.
-    """
-    part = None
-    try:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-        os.close(handle)
-        part = Path(name)
-        yield part
-        with part.open("r+b") as file:
-            os.fsync(file.fileno())
-        part.chmod(0o666 & ~_umask())
-        part.replace(path)
-    except OSError as error:
-        raise PictureError(
-            f"cannot write {path} ({reason(error)}): free space or name another place with -o"
-        ) from error
-    finally:
-        if part is not None:
-            part.unlink(missing_ok=True)
-
-
-def write_bytes(data: bytes, path: Path) -> None:
-    """Write a file whole or not at all. PictureError where the disk is full or says no."""
-    with written_whole(path) as part:
-        part.write_bytes(data)
+        notes.read(exif, gps)
+    while format == "JPEG" and len(notes.encoded()) > LONGEST_EXIF:
+        notes.shorten()
+    if notes.left_out:
+        warnings.warn(
+            f"a JPEG has no room for {', '.join(notes.left_out)}: left out, name a .png to keep it",
+            LeftOutWarning,
+            stacklevel=3,
+        )
+    return notes.encoded(), bool(notes.camera or notes.place)
 
 
 def to_pil(picture: Picture) -> Image.Image:
@@ -265,14 +266,3 @@ def _encode_png16(picture: Picture, recipe: str | None, notes: bytes) -> bytes:
         struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
         for kind, body in chunks
     )
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
-def reason(error: OSError) -> str:
-    """Why the system refused, in its own words."""
-    return error.strerror or str(error)

@@ -56,7 +56,7 @@ def losses(history: Sequence[Record], title: str) -> Any:
             axes.axvline(after["step"] - 0.5, color="gray", linewidth=0.8, linestyle=":")
             axes.text(after["step"], top, f"{after['size']} px", va="bottom", fontsize=9)
     axes.set(xlabel="step", ylabel="loss (weighted)")
-    axes.set_title(title, pad=18)
+    axes.set_title(title, pad=18, parse_math=False)
     axes.legend(frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
     return figure
@@ -95,7 +95,7 @@ def predictions(squares: Sequence[Any], found: Sequence[Guesses], titles: Sequen
     for index, (square, guesses, title) in enumerate(zip(squares, found, titles, strict=True)):
         row, column = divmod(index, columns)
         axes[2 * row, column].imshow(square)
-        axes[2 * row, column].set_title(title, fontsize=8)
+        axes[2 * row, column].set_title(title, fontsize=8, parse_math=False)
         _bars(axes[2 * row + 1, column], guesses, found[0][0][0])
     return figure
 

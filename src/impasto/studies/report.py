@@ -44,7 +44,7 @@ def figure(study: Study, painted: Sequence[StudyPicture]) -> Any:
     height = UNIT * (down * (ratio + 0.22) + 0.5)
     below = 2.9 if diagrams else 0.0
     made = plots.figures()(figsize=(UNIT * (across + 0.15), height + below), layout="constrained")
-    made.suptitle(study.title, fontsize=13)
+    made.suptitle(study.title, fontsize=13, parse_math=False)
     parts = made.subfigures(2, 1, height_ratios=[height, below]) if diagrams else [made]
     grid = parts[0].subplots(down, across, squeeze=False)
     for axes in grid.flat:
@@ -158,9 +158,9 @@ def _cell(axes: Any, one: StudyPicture, study: Study, above: int) -> None:
     lines = ["  ".join(shown[at : at + 2]) for at in range(0, len(shown), 2)]
     axes.set_xlabel("\n".join(lines), fontsize=7, labelpad=2)
     if one.cell.row == 0 and not above:
-        axes.set_title(study.columns[one.cell.column], fontsize=9)
+        axes.set_title(study.columns[one.cell.column], fontsize=9, parse_math=False)
     if one.cell.column == 0:
-        axes.set_ylabel(study.rows[one.cell.row], fontsize=9)
+        axes.set_ylabel(study.rows[one.cell.row], fontsize=9, parse_math=False)
 
 
 def _inputs(
@@ -182,7 +182,7 @@ def _inputs(
         shown += [(axes, "painting", painting) for axes in free[:1]]
     for axes, name, picture in shown:
         axes.imshow(_thumb(picture))
-        axes.set_title(name, fontsize=9)
+        axes.set_title(name, fontsize=9, parse_math=False)
 
 
 def _losses(axes: Any, diagram: Plot, study: Study, painted: Sequence[StudyPicture]) -> None:

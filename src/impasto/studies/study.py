@@ -200,7 +200,10 @@ def with_measures(study: Study, painted: Sequence[StudyPicture]) -> list[StudyPi
 
 
 def prepare(folder: Path, names: set[str], force: bool) -> None:
-    """Make the folder. PictureError if there are files in it that no earlier run wrote."""
+    """Make the folder. PictureError if there are files in it that no earlier run wrote, or a name
+    would be too long."""
+    for name in names:
+        images.check_name(f"{Path(name).stem}.json")  # the longest: that of its note
     if folder.exists() and not folder.is_dir():
         raise PictureError(f"{folder} is a file: name a folder with -o")
     there = sorted(file.name for file in folder.iterdir()) if folder.is_dir() else []

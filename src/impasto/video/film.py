@@ -142,7 +142,7 @@ class Film:
         """
         path = Path(target)
         film = self._format(path, quality, sound, force)
-        folder = path.with_name(f"{path.name}.unfinished")
+        folder = images.companion(path, ".unfinished")
         work = Unfinished(folder, film, self.recipe(quality), resume, force)
         try:
             frames = self._frames(work.facts, work.last())

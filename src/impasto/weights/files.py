@@ -9,6 +9,8 @@ the original networks.
 """
 
 import os
+import tempfile
+from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -23,12 +25,17 @@ State = Literal["ok", "absent", "damaged"]
 
 
 def cache_folder() -> Path:
-    """Where downloaded weights are kept: $IMPASTO_CACHE, or the user's cache folder."""
+    """Where downloaded weights are kept: $IMPASTO_CACHE, or the user's cache folder; for a user
+    without a home, a folder among the temporary ones."""
     if chosen := os.environ.get("IMPASTO_CACHE"):
         return Path(chosen)
     from platformdirs import user_cache_path
 
-    return user_cache_path("impasto", appauthor=False)
+    with suppress(RuntimeError):
+        found = user_cache_path("impasto", appauthor=False)
+        if found.is_absolute():  # not ~/.cache, as older platformdirs have it
+            return found
+    return Path(tempfile.gettempdir()) / "impasto-cache"
 
 
 def path(name: str) -> Path:

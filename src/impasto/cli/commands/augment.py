@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from impasto.cli.edge import SIGNALS
 from impasto.cli.outputs import say
 from impasto.errors import SettingError
 
@@ -94,10 +95,11 @@ def augment(
             for one in progress.track(stylized(plan, transfer, chosen), total, "pictures"):
                 _say(one, json)
                 counts["written" if isinstance(one, Entry) else "skipped"] += 1
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
+        status = SIGNALS.hold(error)
         done = f"stopped after {counts['written']} of {total} pictures"
         say(False, f"{done}; go on with the same words and --resume")
-        return 130
+        return status
     seconds = time.perf_counter() - began
     say(quiet, f"{counts['written']} pictures and {TABLE} are in {output} ({seconds:.0f} s)")
     if counts["skipped"]:

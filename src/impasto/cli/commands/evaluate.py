@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from impasto.evaluation.comparison import Entry, Judged
 
 GROUPS = {
@@ -63,6 +65,8 @@ def evaluate(
     from impasto import images
     from impasto.evaluation import comparison
 
+    for place in filter(None, (csv, html)):
+        images.check_place(place)
     found = []
     for one in comparison.judged(_entries(content, style, results, listed), lpips):
         found.append(one)
@@ -110,20 +114,27 @@ def _entries(
 
 def _print_table(found: "Sequence[Judged]", layers: bool) -> None:
     """One row for each measure, one column for each result."""
-    from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     verdicts = [one.verdict for one in found]
     table = Table("", *(_heading(one) for one in found), box=None)
     for heading, names in GROUPS.items():
-        table.add_row(f"[bold]{heading}[/bold]")
+        table.add_row(Text(heading, style="bold"))
         for name in names:
             values = (getattr(verdict, name) for verdict in verdicts)
             table.add_row(f"  {name}", *(f"{value:.4f}" for value in values))
             for layer in verdicts[0].layers.get(name, ()) if layers else ():
                 values = (verdict.layers[name][layer] for verdict in verdicts)
                 table.add_row(f"    {layer}", *(f"{value:.4f}" for value in values))
-    Console(soft_wrap=True).print(table)
+    _console().print(table)
+
+
+def _console() -> "Console":
+    """Stdout, where a name is shown as it is, whatever markup it looks like."""
+    from rich.console import Console
+
+    return Console(soft_wrap=True, markup=False, emoji=False)
 
 
 def _heading(one: "Judged") -> str:
@@ -134,7 +145,6 @@ def _heading(one: "Judged") -> str:
 
 def _print_means(found: "Sequence[Judged]") -> None:
     """Each method's means, then its differences from the first, pair by pair."""
-    from rich.console import Console
     from rich.table import Table
 
     from impasto.evaluation import comparison
@@ -145,7 +155,7 @@ def _print_means(found: "Sequence[Judged]") -> None:
         verdicts = [one.verdict for one in found if one.entry.method == method]
         sums = (sum(getattr(verdict, name) for verdict in verdicts) for name in comparison.MAIN)
         means.add_row(method, str(len(verdicts)), *(f"{s / len(verdicts):.4f}" for s in sums))
-    console = Console(soft_wrap=True)
+    console = _console()
     console.print(means)
     if len(methods) < 3:
         return

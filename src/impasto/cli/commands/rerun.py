@@ -99,6 +99,12 @@ def rerun(
     from impasto.scene import Scene
 
     recipe = images.recipe_of(picture)
+    for entry in ("settings", "sources"):
+        if entry not in recipe:
+            raise PictureError(
+                f"{picture} does not say its {entry}, for which it had no room: paint it anew "
+                "with `impasto stylize`"
+            )
     there, sources = Whereabouts(picture, inputs), recipe["sources"]
     photo = paintings.picture(content or there.found(sources["content"], "photo", "--content"))
     regions = [_region(region, there, style) for region in sources["regions"]]
@@ -106,7 +112,9 @@ def rerun(
     settings = there.settings(_again(recipe["settings"], given(options)), given(options))
     scene = Scene(photo, None, settings, mask, None, regions)
     run = start_run(scene)
-    others = {k for k, v in run.recipe()["inputs"].items() if v != recipe["inputs"].get(k)}
+    now = run.recipe()["inputs"]
+    then = recipe.get("inputs", now)
+    others = {name for name, value in now.items() if value != then.get(name)}
     if others and not (content or style) and not outputs.quiet:
         print(f"not the same as then: {', '.join(sorted(others))}", file=sys.stderr)
     default = picture.with_name(f"{picture.stem}-again.png")

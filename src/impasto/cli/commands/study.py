@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import cyclopts
 from cyclopts import Parameter
 
+from impasto.cli.edge import SIGNALS, Stopped
 from impasto.cli.help import HELP_FLAGS
 from impasto.cli.options import GROUPS, Options, given, text_for, typed_as
 from impasto.settings import Settings, as_text
@@ -313,9 +314,17 @@ def _painted(study: "Study", folder: Path, quiet: bool, judged: bool) -> "list[S
     """Every cell of a study, said as it comes."""
     from impasto import studies
 
-    found = []
-    for number, one in enumerate(studies.run(study, folder, judged), 1):
-        found.append(one)
-        if not quiet:
-            print(f"{number}/{len(study.cells)}  {one.cell.name}.png", file=sys.stderr, flush=True)
+    found: list[StudyPicture] = []
+    count = len(study.cells)
+    try:
+        for one in studies.run(study, folder, judged):
+            found.append(one)
+            if not quiet:
+                words = f"{len(found)}/{count}  {one.cell.name}.png"
+                print(words, file=sys.stderr, flush=True)
+    except KeyboardInterrupt as error:
+        raise Stopped(
+            SIGNALS.hold(error),
+            f"stopped after {len(found)} of {count} pictures; go on with the same words",
+        ) from None
     return found

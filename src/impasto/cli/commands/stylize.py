@@ -1,18 +1,15 @@
 """`impasto stylize`: one photo, one or more paintings, one picture."""
 
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from cyclopts import Parameter
 
 from impasto.cli.options import Options, settings_from
 from impasto.cli.outputs import OUTPUT, Outputs
 from impasto.cli.regions import MASKS, NO_PAINTING, several
+from impasto.cli.words import STDIN
 from impasto.errors import SettingError
-
-if TYPE_CHECKING:
-    from impasto.images import Picture
 
 
 def stylize(
@@ -28,7 +25,8 @@ def stylize(
 ) -> int:
     """Repaint a photo in the style of a painting, or of several.
 
-    Ctrl-C stops and saves the picture so far (exit status 130).
+    Ctrl-C stops and saves the picture so far (exit status 130); SIGTERM and SIGHUP do, too (143,
+    129). The exit status is 1 where the picture is saved, but something that goes with it is not.
 
     Parameters
     ----------
@@ -36,7 +34,7 @@ def stylize(
         The photo, a file; - reads it from stdin.
     styles
         The paintings: files, folders of pictures, or the names of built-in ones (`impasto styles`
-        lists them). Several are blended, see --style-weights.
+        lists them); - reads one from stdin. Several are blended, see --style-weights.
     mask
         Where to paint: white is painted, black stays the photo, gray is between.
     region
@@ -52,26 +50,21 @@ def stylize(
     if not styles and not region:
         raise SettingError(NO_PAINTING)
 
+    from impasto import images
     from impasto.cli import outputs as output
+    from impasto.cli.inputs import pictures
     from impasto.cli.regions import regions
     from impasto.cli.run import paint
     from impasto.painting import start_run
     from impasto.scene import Scene
 
     parts, main_mask = regions(region, style_mask)
-    styled = styles[0] if len(styles) == 1 else list(styles) or None
     names = [*styles, *(str(part.style) for part in parts)]
-    default = None if content == "-" else output.beside(Path(content), names, ".png")
+    default = None if content == STDIN else output.beside(Path(content), names, ".png")
     masks = [str(m) for part in parts for m in (part.mask, part.style_mask) if m is not None]
     inputs = [content, *names, *masks, *map(str, (mask, main_mask))]
     checked = output.check(outputs, default, inputs, resume)
-    scene = Scene(_content(content), styled, settings, mask, main_mask, parts)
+    photo, *paintings = pictures([content, *styles])
+    photo = images.read(photo) if isinstance(photo, str) else photo
+    scene = Scene(photo, paintings or None, settings, mask, main_mask, parts)
     return paint(start_run(scene, resume), checked)
-
-
-def _content(content: str) -> "Picture":
-    from impasto import images
-
-    if content == "-":
-        return images.read(sys.stdin.buffer.read(), "stdin")
-    return images.read(content)

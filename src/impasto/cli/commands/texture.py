@@ -37,6 +37,7 @@ def texture(
     import torch
 
     from impasto.cli import outputs as output
+    from impasto.cli.inputs import pictures
     from impasto.cli.run import paint
     from impasto.errors import SettingError
     from impasto.images import Picture
@@ -52,4 +53,4 @@ def texture(
     blank = Picture(torch.full((1, 3, settings.size, settings.size), 0.5), None, "noise")
     default = Path(f"{'-'.join(Path(style).stem for style in styles[:3])}-texture.png")
     checked = output.check(outputs, default, list(styles))
-    return paint(start_run(Scene(blank, list(styles), settings)), checked)
+    return paint(start_run(Scene(blank, pictures(styles), settings)), checked)

@@ -77,7 +77,8 @@ def train(
     """Train a network that paints any photo in the style of a painting, in one pass.
 
     `impasto stylize photo.jpg OUT.safetensors` then takes a fraction of a second. Ctrl-C stops
-    and saves the network so far (exit status 130). docs/guide/train.md tells more.
+    and saves the network so far (exit status 130), as SIGTERM and SIGHUP do (143, 129).
+    docs/guide/train.md tells more.
 
     Parameters
     ----------
@@ -108,14 +109,15 @@ def train(
     _check_files(files, resume, output, force)
 
     from impasto import images
+    from impasto.cli.edge import one_line, refuse
+    from impasto.cli.inputs import pictures
     from impasto.cli.progress import Progress
-    from impasto.cli.run import Taken, take
+    from impasto.cli.run import Taken, save_checkpoint, take
     from impasto.networks import residual
     from impasto.training import Trainer
 
     start = None if init is None else residual.load(init)
-    style = styles[0] if len(styles) == 1 else list(styles)
-    trainer = Trainer(style, photos, settings, chosen, start, resume)
+    trainer = Trainer(pictures(styles), photos, settings, chosen, start, resume)
     fixed = None if files.preview_photo is None else images.read(files.preview_photo)
     made = TrainToFile(trainer, files, fixed, output)
     checkpoints = Every(
@@ -125,15 +127,17 @@ def train(
     try:
         with Progress(quiet) as progress:
             progress.say(_plan(trainer))
-            taken = take(trainer.train(), checkpoints, lambda step: made.keep(step, progress))
+            taken = take(
+                trainer.train(), checkpoints, lambda step: made.keep(step, progress), made.extras
+            )
         if files.checkpoint and taken.last is not None:
-            taken.last.save_checkpoint(files.checkpoint)
+            save_checkpoint(taken.last, checkpoints, made.extras)
     finally:
         if trainer.taken:
-            made.save(taken.stopped, json, quiet)
-    if taken.diverged is not None:
-        raise taken.diverged
-    return 130 if taken.stopped else 0
+            made.save(bool(taken.stopped), json, quiet)
+    if taken.failed is not None:
+        return refuse(one_line(taken.failed), status=1)
+    return taken.stopped or int(bool(made.extras.failed))
 
 
 class TrainToFile:
@@ -142,7 +146,10 @@ class TrainToFile:
     def __init__(
         self, trainer: "Trainer", files: Files, fixed: "Picture | None", output: Path
     ) -> None:
+        from impasto.cli.run import Extras
+
         self.trainer, self.files, self.output = trainer, files, output
+        self.extras = Extras()
         self.fixed = trainer.scene.photo if fixed is None else fixed
 
     def keep(self, step: "Step", progress: "Progress") -> None:
@@ -154,7 +161,8 @@ class TrainToFile:
         words, details = step_words(step)
         progress.update(words, step.work, details=details)
         if self.files.preview and step.step % self.files.preview_every == 0:
-            self._save_preview(step)
+            folder = self.files.preview
+            self.extras.make(f"a picture in {folder}", lambda: self._save_preview(step, folder))
 
     def save(self, stopped: bool, json: bool, quiet: bool) -> None:
         """Write the network, and say so."""
@@ -165,25 +173,28 @@ class TrainToFile:
         network, seconds = self.trainer.trained(), self.trainer.seconds
         residual.save(network, self.output)
         size = self.output.stat().st_size
+        self._say(stopped, quiet, size)
         if json:
             found = {"output": str(self.output), "bytes": size} | network.recipe
             found |= {"seconds": round(seconds, 1), "stopped": stopped}
             print(json_format.dumps(found), flush=True)
-        steps = f"{self.trainer.taken} of {self.trainer.training.steps} steps"
+
+    def _say(self, stopped: bool, quiet: bool, size: int) -> None:
+        trainer = self.trainer
+        done = f"{trainer.taken} of {trainer.training.steps} steps, {size / 1e6:.2f} MB"
         what = "stopped; the network so far is" if stopped else "wrote"
-        say(quiet, f"{what} {self.output} ({steps}, {size / 1e6:.2f} MB, {seconds:.0f} s)")
+        say(quiet, f"{what} {self.output} ({done}, {trainer.seconds:.0f} s)")
         if stopped and self.files.checkpoint:
             again = f"--resume {self.files.checkpoint} --force"
             say(quiet, f"go on with the same words and {again}")
         else:
             say(quiet, f"paint with it: impasto stylize photo.jpg {self.output}")
 
-    def _save_preview(self, step: "Step") -> None:
+    def _save_preview(self, step: "Step", folder: Path) -> None:
         from impasto import images
 
-        assert self.files.preview is not None
         data = images.encode(self.trainer.painted(self.fixed))
-        images.write_bytes(data, self.files.preview / f"step-{step.step:05d}.png")
+        images.write_bytes(data, folder / f"step-{step.step:05d}.png")
 
 
 def _plan(trainer: "Trainer") -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
+from impasto.cli.edge import SIGNALS
 from impasto.cli.options import options_of, settings_from, shown
 from impasto.cli.regions import MASKS, NO_PAINTING, several
 from impasto.errors import SettingError
@@ -54,7 +55,8 @@ def video(
     """Repaint a film in the style of a painting, or of several.
 
     The preset is instant if none is given, and the size that of the film. Ctrl-C stops (exit
-    status 130); --resume goes on. docs/guide/video.md tells more.
+    status 130), as SIGTERM and SIGHUP do (143, 129); --resume goes on. docs/guide/video.md tells
+    more.
 
     Parameters
     ----------
@@ -99,6 +101,7 @@ def video(
     """
     if not styles and not region:
         raise SettingError(NO_PAINTING)
+    from impasto.cli.inputs import pictures
     from impasto.cli.outputs import beside, say
     from impasto.cli.progress import Progress
     from impasto.cli.regions import regions
@@ -107,10 +110,9 @@ def video(
     source = Clip(clip, start, end)
     settings = settings_from(options, **{"preset": "instant", "size": max(source.size)})
     parts, main_mask = regions(region, style_mask)
-    styled = styles[0] if len(styles) == 1 else list(styles) or None
     film = Film(
         source,
-        styled,
+        pictures(styles) or None,
         settings,
         mask=mask,
         style_mask=main_mask,
@@ -124,14 +126,14 @@ def video(
     began = time.perf_counter()
     with Progress(quiet, preview) as progress:
         _announce(film, progress)
-        last, taken, stopped = _take(frames, progress)
-    if stopped and last is not None:
+        last, taken, status = _take(frames, progress)
+    if status and last is not None:
         say(
             quiet,
             f"stopped after {last.number} of {last.count} frames; go on with the same words and "
             "--resume",
         )
-        return 130
+        return status
     seconds = time.perf_counter() - began
     speed = taken / seconds
     if json:
@@ -147,9 +149,9 @@ def video(
 
 def _take(
     frames: "Iterator[FilmFrame]", progress: "Progress"
-) -> "tuple[FilmFrame | None, int, bool]":
-    """Take every frame, and show how far that is: the last one, how many there were, and whether
-    Ctrl-C came before the end."""
+) -> "tuple[FilmFrame | None, int, int]":
+    """Take every frame, and show how far that is: the last one, how many there were, and the exit
+    status that a signal before the end asks for, or 0."""
     last, taken = None, 0
     try:
         for frame in frames:
@@ -159,21 +161,19 @@ def _take(
             words = f"frame {frame.number}/{frame.count}"
             part = frame.number / frame.count
             progress.update(words, part, count=frame.number, unit="frames a second")
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         if last is None:
             raise
-        return last, taken, True
-    return last, taken, False
+        return last, taken, SIGNALS.hold(error)
+    return last, taken, 0
 
 
 def _announce(film: "Film", progress: "Progress") -> None:
     """Say what is about to be done."""
-    from rich.markup import escape
-
     clip, (width, height) = film.clip, film.size
     progress.say(
-        f"painting {escape(clip.name)} ({clip.count} frames of {width}x{height} px) in the "
-        f"style of {escape(' and '.join(film.scene.paintings))}: {film.settings.preset}"
+        f"painting {clip.name} ({clip.count} frames of {width}x{height} px) in the "
+        f"style of {' and '.join(film.scene.paintings)}: {film.settings.preset}"
     )
     if film.one_pass is not None and film.one_pass.unused:
         progress.say(film.one_pass.unused)

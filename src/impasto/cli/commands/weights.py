@@ -65,6 +65,7 @@ def get(name: str, /, *, quiet: Annotated[bool, Parameter(alias="-q")] = False) 
 
     from impasto import weights
 
+    weights.entry(name)  # raises before there is a bar
     console = Console(stderr=True, quiet=quiet)
     columns = (*Progress.get_default_columns()[:2], DownloadColumn(), TransferSpeedColumn())
     with Progress(*columns, TimeRemainingColumn(), console=console) as bar:
