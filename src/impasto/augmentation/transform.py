@@ -25,7 +25,9 @@ from torch import Tensor
 from impasto import fingerprint, images, machine, weights
 from impasto.errors import PictureError, SettingError
 from impasto.images import Picture, Source, paintings
+from impasto.images.arrays import ROUNDING
 from impasto.images.folder import sources
+from impasto.images.objects import refusals
 from impasto.losses.moments import Moments
 from impasto.machine.device import Precision
 from impasto.networks import adain
@@ -37,6 +39,7 @@ LEAST_SIZE = 32  # px, of `size`: four positions of relu4_1 a side
 PIXELS = 2**20  # in one pass; larger batches are split, larger pictures tiled
 TILE = 1024  # px
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601: gray as Pillow's "L" has it
+TYPES = (torch.uint8, torch.float16, torch.bfloat16, torch.float32, torch.float64)
 CACHED = "1"  # the version of what is cached of a painting
 
 Styles = Source | Picture | Sequence[Source | Picture]
@@ -159,7 +162,7 @@ class StyleTransfer(torch.nn.Module):
             pixels = self._painted(_from_pil(image))
             values = pixels.permute(1, 2, 0).numpy()
             return Image.fromarray(values[:, :, 0] if image.mode == "L" else values)
-        plain = image.as_subclass(Tensor)
+        plain = _dense(image)
         batch = plain.reshape(-1, *plain.shape[-3:])
         made = self.paint(batch, [self.draw(picture) for picture in batch])
         return made.view(plain.shape).as_subclass(type(image))
@@ -343,17 +346,28 @@ def _kind(leaf: Any) -> str:
     return f"{type(leaf).__name__}{shape}"
 
 
+def _dense(image: Tensor) -> Tensor:
+    """A tensor of plain numbers. PictureError for one that holds none of its own."""
+    if image.is_meta or image.layout != torch.strided or not image.numel():
+        raise PictureError(
+            f"the pictures are a tensor of {image.layout} on {image.device} with {image.numel()} "
+            "numbers: give a dense one that holds some"
+        )
+    return image.as_subclass(Tensor)
+
+
 def _check(batch: Tensor) -> None:
     """PictureError for a batch that cannot be painted."""
-    count, channels, height, width = batch.shape
+    count, channels, height, width = _dense(batch).shape
     if channels not in (1, 3) or not count or min(height, width) < LEAST_SIDE:
         raise PictureError(
             f"the pictures have the shape {tuple(batch.shape)}: give 3 channels (or 1, gray), and "
             f"at least {LEAST_SIDE} px a side"
         )
-    if batch.dtype != torch.uint8 and not batch.dtype.is_floating_point:
+    if batch.dtype not in TYPES:
         raise PictureError(f"the pictures are {batch.dtype}: give uint8, or floats in [0, 1]")
-    if batch.dtype != torch.uint8 and not bool(((batch >= 0) & (batch <= 1)).all()):
+    low, high = (0, 255) if batch.dtype == torch.uint8 else (-ROUNDING, 1 + ROUNDING)
+    if not bool(((batch >= low) & (batch <= high)).all()):
         raise PictureError(
             "the pictures have values outside [0, 1]: paint them before they are normalized"
         )
@@ -362,7 +376,7 @@ def _check(batch: Tensor) -> None:
 def _unit(batch: Shaped[Tensor, "b c h w"]) -> Float[Tensor, "b 3 h w"]:
     """RGB in [0, 1], float32."""
     scale = 255 if batch.dtype == torch.uint8 else 1
-    return (batch.float() / scale).expand(-1, 3, -1, -1)
+    return (batch.float() / scale).clamp(0, 1).expand(-1, 3, -1, -1)
 
 
 def _like(pixels: Float[Tensor, "b 3 h w"], batch: Tensor) -> Shaped[Tensor, "b c h w"]:
@@ -379,5 +393,6 @@ def _from_pil(image: Image.Image) -> Shaped[Tensor, "c h w"]:
     """The pixels of a PIL image, uint8. PictureError unless it is RGB or L."""
     if image.mode not in ("RGB", "L"):
         raise PictureError(f"the picture's mode is {image.mode}: convert it to RGB first")
-    values = np.atleast_3d(np.array(image))
+    with refusals(image):
+        values = np.atleast_3d(np.array(image))
     return torch.from_numpy(values).permute(2, 0, 1)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from impasto.errors import PictureError
+from impasto.images.paths import is_folder, path_of
 
 if TYPE_CHECKING:
     from impasto.images.picture import Picture
@@ -43,9 +44,11 @@ def sources(source: "Source | Picture") -> "list[Source | Picture]":
 
     Raises PictureError for a folder without pictures.
     """
-    if not isinstance(source, str | os.PathLike) or not Path(source).is_dir():
+    if not isinstance(source, str | os.PathLike):
         return [source]
-    folder = Path(source)
+    folder = path_of(source)
+    if not is_folder(folder):
+        return [source]
     files = [folder / name for name in pictures_in(folder)]
     if not files:
         raise PictureError(f"{folder} is a folder without pictures: name one that has some")

@@ -6,6 +6,7 @@ import json
 import os
 import struct
 import tempfile
+import warnings
 import zlib
 from collections.abc import Iterator
 from functools import cache
@@ -65,6 +66,14 @@ def check_output(path: Path, bits: int = 8) -> str:
     return chosen
 
 
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keep warnings, as of Pillow, from stderr: what cannot be read is refused or left out."""
+    with warnings.catch_warnings(action="ignore"):
+        yield
+
+
+@quiet()
 def encode(
     picture: Picture,
     format: str = "PNG",
@@ -103,16 +112,15 @@ def encode(
     return buffer.getvalue()
 
 
+@quiet()
 def recipe_of(path: Path) -> dict[str, Any]:
     """How a picture was made, from its file. PictureError if the file does not say."""
     try:
         with Image.open(path) as image:
-            text = getattr(image, "text", {}).get(RECIPE_KEY) or image.getexif().get(TIFF_RECIPE)
+            text = getattr(image, "text", {}).get(RECIPE_KEY)
             if text is None:
-                comment = image.getexif().get_ifd(ExifTags.IFD.Exif).get(USER_COMMENT, b"")
-                if isinstance(comment, bytes):
-                    comment = comment.removeprefix(ASCII).decode("ascii", "replace")
-                text = comment.removeprefix(RECIPE_KEY) if RECIPE_KEY in comment[:16] else None
+                with contextlib.suppress(Exception):  # what Pillow makes of a broken block
+                    text = _recipe_in(image.getexif())
     except OSError as error:
         raise PictureError(f"cannot read {path} ({reason(error)}): check the name") from None
     try:
@@ -124,6 +132,16 @@ def recipe_of(path: Path) -> dict[str, Any]:
             f"{path} does not say how it was made: only pictures that impasto wrote, and nothing "
             "has saved anew, do"
         ) from None
+    return found
+
+
+def _recipe_in(notes: Image.Exif) -> str | None:
+    """The recipe that EXIF holds, as a TIFF's own tag or as the user comment."""
+    comment = notes.get_ifd(ExifTags.IFD.Exif).get(USER_COMMENT, b"")
+    if isinstance(comment, bytes):
+        comment = comment.removeprefix(ASCII).decode("ascii", "replace")
+    comment = comment.removeprefix(RECIPE_KEY) if RECIPE_KEY in comment[:16] else None
+    found: str | None = notes.get(TIFF_RECIPE) or comment
     return found
 
 
@@ -273,6 +291,6 @@ def _umask() -> int:
     return mask
 
 
-def reason(error: OSError) -> str:
+def reason(error: OSError | ValueError) -> str:
     """Why the system refused, in its own words."""
-    return error.strerror or str(error)
+    return getattr(error, "strerror", None) or str(error)

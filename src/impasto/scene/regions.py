@@ -11,6 +11,8 @@ from torch import Tensor
 
 from impasto.errors import SettingError
 from impasto.images import Picture, Source
+from impasto.images.objects import is_numbers
+from impasto.images.paths import expanded
 from impasto.scene.strokes import Strokes
 from impasto.settings import Strength
 
@@ -74,8 +76,16 @@ def merged(parts: list[Part]) -> tuple[Part, ...]:
 
 
 def paintings_of(style: Style) -> list[AnyPicture]:
-    """The paintings of a style, one by one."""
-    return list(style) if isinstance(style, list | tuple) else [style]  # type: ignore[list-item]
+    """The paintings of a style, one by one; rows of numbers are one picture.
+
+    Raises SettingError where there is none.
+    """
+    found = list(style) if isinstance(style, list | tuple) and not is_numbers(style) else [style]
+    if not found or any(isinstance(one, str) and not one.strip() for one in found):
+        raise SettingError(
+            "there is no painting: name a file, or one that ships (`impasto styles`)"
+        )
+    return found
 
 
 def for_each(values: Sequence[Any], count: int, name: str, strict: bool) -> list[Any]:
@@ -98,4 +108,4 @@ def origin_of(style: AnyPicture) -> str | None:
     """Where a painting can be read again, if it came from a file."""
     if isinstance(style, Picture):
         return style.origin
-    return str(style) if isinstance(style, str | os.PathLike) else None
+    return str(expanded(style)) if isinstance(style, str | os.PathLike) else None
