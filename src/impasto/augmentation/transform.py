@@ -25,9 +25,8 @@ from torch import Tensor
 from impasto import fingerprint, images, machine, weights
 from impasto.errors import PictureError, SettingError
 from impasto.images import Picture, Source, paintings
-from impasto.images.arrays import ROUNDING
 from impasto.images.folder import sources
-from impasto.images.objects import refusals
+from impasto.images.objects import ROUNDING, refusals
 from impasto.losses.moments import Moments
 from impasto.machine.device import Precision
 from impasto.networks import adain

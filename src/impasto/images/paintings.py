@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from impasto.errors import PictureError
-from impasto.images.paths import exists, path_of
+from impasto.images.folder import exists, path_of
 
 if TYPE_CHECKING:
     from impasto.images import Picture, Source

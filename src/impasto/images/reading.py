@@ -17,8 +17,8 @@ from PIL import Image, ImageCms, UnidentifiedImageError
 from torch import Tensor
 
 from impasto.errors import ImpastoError, PictureError
-from impasto.images import arrays, objects
-from impasto.images.paths import is_folder
+from impasto.images import objects
+from impasto.images.folder import is_folder
 from impasto.images.picture import Picture
 from impasto.images.writing import EXIF_ORIENTATION, quiet, reason, srgb_profile
 
@@ -34,8 +34,8 @@ def read(source: Source, name: str | None = None) -> Picture:
     """A picture from a path, a file's bytes, an open file, a PIL image, an array or a tensor.
 
     Arrays are h w, h w 3 or h w 4; tensors h w, 3 h w or 4 h w; uint8 (0 to 255), uint16 (0 to
-    65535), bool or floating point in [0, 1], taken to be sRGB; see `arrays` and `objects` for what
-    else is understood. Files and PIL images are turned as their EXIF orientation says and
+    65535), bool or floating point in [0, 1], taken to be sRGB; see `objects` for what else is
+    understood. Files and PIL images are turned as their EXIF orientation says and
     converted from their color profile to sRGB. Raises PictureError for what is no picture, is
     damaged, or has more than 179 million pixels.
     """
@@ -48,8 +48,8 @@ def read(source: Source, name: str | None = None) -> Picture:
         return _decoded(found, name or "image")
     with quiet(), objects.refusals(found):
         if isinstance(found, Tensor):
-            return _picture(arrays.of_tensor(found, name or "tensor"), name or "tensor")
-        return _picture(arrays.of_array(found, name or "array"), name or "array")
+            return _picture(objects.of_tensor(found, name or "tensor"), name or "tensor")
+        return _picture(objects.of_array(found, name or "array"), name or "array")
 
 
 def _file_name(source: object) -> str:
@@ -116,7 +116,7 @@ def _decoded(image: Image.Image, name: str) -> Picture:
     with _refusals(name):
         values = None
         if _is_deep_png(image) and _is_srgb(image.info.get("icc_profile")):
-            values = arrays.unit(_decode_png16(image.fp), name)  # type: ignore[attr-defined]
+            values = objects.unit(_decode_png16(image.fp), name)  # type: ignore[attr-defined]
         image.load()  # lets go of the file, and turns a TIFF
         notes, orientation = _exif_of(image)
         if values is None:
@@ -141,17 +141,17 @@ def _values(image: Image.Image, name: str) -> NDArray[np.float32]:
     """The values of a PIL image in [0, 1] and sRGB, h w c."""
     profile = image.info.get("icc_profile")
     if not image.mode.startswith(("I", "F")):
-        return arrays.unit(np.asarray(_to_srgb(_plain_mode(image), profile)), name)
+        return objects.unit(np.asarray(_to_srgb(_plain_mode(image), profile)), name)
     numbers = np.asarray(image)
     if _is_unsigned(image):  # Pillow calls 32 bits signed, whatever the file says
         numbers = numbers.view(np.uint32)
     deep = image.mode.startswith("I;16")
-    gray = arrays.unit(numbers, name) if deep else arrays.own_range(numbers, name)
+    gray = objects.unit(numbers, name) if deep else objects.own_range(numbers, name)
     if not _is_srgb(profile):
         sixteen = Image.fromarray(np.rint(gray * 65535).astype(np.uint16))
         converted = _converted(sixteen, profile)
         if converted is not None:
-            return arrays.unit(np.asarray(converted), name)
+            return objects.unit(np.asarray(converted), name)
     return gray[:, :, None]
 
 

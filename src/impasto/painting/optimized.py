@@ -14,7 +14,7 @@ from torch import Tensor
 
 from impasto import machine
 from impasto.images import Picture
-from impasto.images.paths import expanded
+from impasto.images.folder import expanded
 from impasto.layers.strips import Padding
 from impasto.losses.pixels import TemporalTarget
 from impasto.machine import Compute, cuda_graph

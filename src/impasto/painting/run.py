@@ -10,7 +10,7 @@ from torch import Tensor
 
 from impasto import images
 from impasto.images import Picture
-from impasto.images.paths import expanded
+from impasto.images.folder import expanded
 from impasto.painting import checkpoint
 from impasto.painting.budget import Footprint
 from impasto.scene import Scene

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from impasto.errors import SettingError
 from impasto.images import Picture, Source
+from impasto.images.folder import expanded
 from impasto.images.objects import is_numbers
-from impasto.images.paths import expanded
 from impasto.scene.strokes import Strokes
 from impasto.settings import Strength
 

@@ -9,8 +9,7 @@ from torch import Tensor
 
 from impasto import fingerprint, images
 from impasto.errors import PictureError
-from impasto.images.folder import pictures_in
-from impasto.images.paths import expanded
+from impasto.images.folder import expanded, pictures_in
 
 FEW = 200  # photos: a network that knows fewer may paint what they do not show badly
 KEPT = 512 * 1024**2  # bytes of shrunken photos that stay in memory
