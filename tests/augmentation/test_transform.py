@@ -61,6 +61,43 @@ def test_a_painting_gives_its_statistics(batch: Tensor) -> None:
     torch.testing.assert_close(found, expected, atol=2e-4, rtol=0)
 
 
+def test_values_just_over_one_are_painted(always: StyleTransfer) -> None:
+    """As bicubic resizing and half precision leave them."""
+    exact = torch.rand(3, 32, 32, generator=torch.Generator().manual_seed(0)).clamp(0.1, 1)
+    exact[:, :8] = 1
+    over = exact.clone()
+    over[:, :8] = 1.0004
+    draws = [Draw(0, 0, 0.0, 0.5)]
+    found, wanted = (always.paint(image[None], draws) for image in (over, exact))
+    torch.testing.assert_close(found, wanted)
+
+
+def closed_picture() -> Image.Image:
+    image = Image.new("RGB", (32, 32))
+    image.close()
+    return image
+
+
+@pytest.mark.parametrize(
+    ("bad", "words"),
+    [
+        (torch.rand(3, 32, 32, device="meta"), "on meta"),
+        (torch.rand(3, 32, 32).to_sparse(), "sparse_coo"),
+        (torch.rand(0, 3, 32, 32), "0 numbers"),
+        (torch.rand(3, 32, 32).to(torch.float8_e4m3fn), "float8"),
+        (torch.full((3, 32, 32), torch.nan), "outside"),
+        (torch.full((3, 32, 32), 1.2), "outside"),
+        (torch.zeros(3, 32, 32, dtype=torch.complex64), "complex64"),
+        (closed_picture(), "is no picture"),
+        (None, "NoneType"),
+        (np.zeros((32, 32, 3)), "ndarray"),
+    ],
+)
+def test_what_cannot_be_painted_is_refused(always: StyleTransfer, bad: object, words: str) -> None:
+    with pytest.raises(PictureError, match=words):
+        always(bad)
+
+
 @pytest.mark.parametrize("size", [None, 40])
 def test_strength_nought_is_the_picture_and_more_is_less_of_it(
     batch: Tensor, size: int | None

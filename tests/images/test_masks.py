@@ -1,12 +1,14 @@
 """Masks on the grids of layers, and boxes that go round a picture."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from impasto.errors import PictureError
 from impasto.images import masks
 from impasto.networks.tiles import Box
 from impasto.objective.guides import on_grid
@@ -24,6 +26,62 @@ def test_white_is_one_black_and_clear_are_zero(tmp_path: Path) -> None:
     assert found[:16, 16:].min() > 0.999
     assert found[:16, :16].max() == 0
     assert found[16:].max() == 0
+
+
+HALF = np.arange(24)[None] < np.full((20, 1), 12)  # the left half is meant
+MASKS: dict[str, Any] = {
+    "bool": HALF,
+    "int64": HALF.astype(np.int64),
+    "int64 of 255": HALF.astype(np.int64) * 255,
+    "uint8 of 0 and 1": HALF.astype(np.uint8),
+    "uint16 of 0 and 1": HALF.astype(np.uint16),
+    "uint8": HALF.astype(np.uint8) * 255,
+    "float64": HALF.astype(float),
+    "list": HALF.tolist(),
+    "h w 1": HALF[:, :, None],
+    "1 h w": HALF[None],
+    "tensor of bool": torch.from_numpy(HALF),
+    "tensor of int64": torch.from_numpy(HALF).long(),
+    "tensor of bfloat16, 1 h w": torch.from_numpy(HALF)[None].bfloat16(),
+    "tensor 1 1 h w": torch.from_numpy(HALF)[None, None].float(),
+    "bilevel": Image.fromarray(HALF),
+    "masked": np.ma.MaskedArray(np.ones(HALF.shape), ~HALF),
+    "black, alpha is it": np.dstack([np.zeros((*HALF.shape, 3)), HALF]),
+    "drawn in red": np.dstack([np.ones(HALF.shape), np.zeros((*HALF.shape, 2)), HALF]),
+    "drawn in an editor": {
+        "background": np.ones((20, 24, 3)),
+        "layers": [np.dstack([np.zeros((*HALF.shape, 3)), HALF])],
+        "composite": np.ones((20, 24, 3)),
+    },
+    "drawn in an earlier editor": {"image": np.ones((20, 24, 3)), "mask": HALF},
+}
+
+
+@pytest.mark.parametrize("kind", list(MASKS))
+def test_masks_are_what_they_say(kind: str) -> None:
+    found = masks.read(MASKS[kind])
+    torch.testing.assert_close(found[0, 0], torch.from_numpy(HALF).float())
+
+
+def test_a_cut_out_is_where_it_is_opaque() -> None:
+    """A photo with its ground cut away, as a mask: the alpha, whatever the photo shows."""
+    photo = np.random.default_rng(0).random((20, 24, 3)) * (1.0, 0.6, 0.2)
+    found = masks.read(np.dstack([photo, HALF]))
+    torch.testing.assert_close(found[0, 0], torch.from_numpy(HALF).float())
+
+
+@pytest.mark.parametrize(
+    ("bad", "words"),
+    [
+        (np.zeros((20, 24)), "black"),
+        (np.zeros((20, 24, 4)), "black"),
+        (np.arange(4, dtype=np.uint8)[None].repeat(20, 0).repeat(6, 1), "brightest is 0.012"),
+        ({"layers": [HALF, HALF], "composite": HALF}, "2 layers"),
+    ],
+)
+def test_masks_that_mean_nothing_are_refused(bad: Any, words: str) -> None:
+    with pytest.raises(PictureError, match=words):
+        masks.read(bad)
 
 
 @pytest.mark.parametrize("layer", LAYERS)

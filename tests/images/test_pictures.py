@@ -4,12 +4,15 @@ import io
 import os
 import struct
 import tracemalloc
+import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image, ImageCms
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import ExifTags, Image, ImageCms
 
 from impasto import images
 from impasto.errors import PictureError, SettingError
@@ -213,13 +216,147 @@ def test_arrays_and_tensors() -> None:
     "bad",
     [
         np.zeros((20, 30, 2)), np.zeros((0, 3, 3)), np.full((20, 20), 2.0), np.zeros((4, 4, 4, 4)),
-        np.full((20, 20), np.nan), np.zeros((20, 20), np.int64), torch.zeros(2, 3, 20, 20),
-        torch.zeros(20, 20),
+        np.full((20, 20), np.nan), np.full((20, 20), -1), torch.zeros(2, 3, 20, 20),
     ],
 )  # fmt: skip
 def test_bad_arrays_are_refused(bad: object) -> None:
     with pytest.raises(PictureError):
         images.read(bad)  # type: ignore[arg-type]
+
+
+# What files hold in their corners
+
+
+def broken_exif() -> bytes:
+    """An EXIF block of camera, place and orientation."""
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010F] = 6, "Maker"
+    exif.get_ifd(ExifTags.IFD.Exif).update({0x829A: (1, 100), 0x927C: b"note" * 9})
+    exif.get_ifd(ExifTags.IFD.GPSInfo).update({1: "N", 2: (10.0, 20.0, 30.0)})
+    return exif.tobytes()
+
+
+def png_with(kind: bytes, body: bytes, image: np.ndarray) -> bytes:
+    """A PNG with one more chunk behind its header."""
+    data = saved(Image.fromarray(image), "PNG")
+    chunk = kind + body
+    size, check = struct.pack(">I", len(body)), struct.pack(">I", zlib.crc32(chunk))
+    return data[:33] + size + chunk + check + data[33:]
+
+
+@pytest.mark.parametrize("block", [b"b'Exif\\x00II*", b"\0\x08\0\2\1\x12\0\3", b"", b"Exif\0\0"])
+def test_a_broken_exif_block_is_left_out(tmp_path: Path, block: bytes) -> None:
+    data = png_with(b"eXIf", block, gradient())
+    found = images.read(data)
+    np.testing.assert_array_equal(pixels_of(found), gradient())
+    assert found.exif is None
+    (tmp_path / "a.png").write_bytes(data)
+    with pytest.raises(PictureError, match="does not say how it was made"):
+        images.recipe_of(tmp_path / "a.png")
+
+
+@given(
+    changes=st.lists(st.tuples(st.integers(0, 190), st.integers(0, 255)), max_size=6),
+    length=st.integers(0, 200),
+    format=st.sampled_from(("PNG", "JPEG", "WEBP")),
+    gps=st.booleans(),
+)
+@settings(max_examples=60)
+def test_whatever_exif_says_the_picture_is_read_and_written(
+    changes: list[tuple[int, int]], length: int, format: str, gps: bool
+) -> None:
+    """Without a warning, too: here they are errors."""
+    block = bytearray(broken_exif())
+    for place, value in changes:
+        block[place % len(block)] = value
+    found = images.read(saved(Image.fromarray(gradient()), format, exif=bytes(block[:length])))
+    assert sorted(found.size) == [24, 40]
+    for target in images.FORMATS.values():
+        assert images.encode(found, target, recipe="{}", exif=found.exif, gps=gps)
+    assert images.encode(found, bits=16, exif=found.exif, gps=gps)
+
+
+def gray_profile() -> bytes:
+    """A profile of gray in linear light (ICC.1:2022, sections 7 and 10)."""
+    xyz = struct.pack(">4s4x3i", b"XYZ ", 63190, 65536, 54061)
+    tags = {b"wtpt": xyz, b"kTRC": b"curv\0\0\0\0\0\0\0\0"}
+    tags[b"desc"] = b"desc\0\0\0\0" + struct.pack(">I", 5) + b"gray\0" + bytes(79)
+    table, body = struct.pack(">I", len(tags)), b""
+    for name, data in tags.items():
+        table += name + struct.pack(">II", 132 + 12 * len(tags) + len(body), len(data))
+        body += data
+    size = 132 + 12 * len(tags) + len(body)
+    head = struct.pack(">I4sI4s4s4s", size, b"test", 0x02100000, b"mntr", b"GRAY", b"XYZ ")
+    head += struct.pack(">6H", 2026, 1, 1, 0, 0, 0) + b"acsp" + bytes(28) + xyz[8:]
+    return head.ljust(128, b"\0") + table + body
+
+
+@pytest.mark.parametrize("format", ["PNG", "TIFF"])
+def test_profiles_count_at_any_depth(format: str) -> None:
+    """Linear light of 0.5 is 0.735 in sRGB: 1.055 0.5^(1 / 2.4) - 0.055."""
+    for values in (np.full((20, 20), 128, np.uint8), np.full((20, 20), 128 * 257, np.uint16)):
+        data = saved(Image.fromarray(values), format, icc_profile=gray_profile())
+        torch.testing.assert_close(
+            images.read(data).pixels, torch.full((1, 3, 20, 20), 0.737), rtol=0, atol=0.004
+        )
+
+
+def test_a_profile_of_colors_counts_for_gray() -> None:
+    """As scanners and editors embed it; gray in sRGB stays what it is."""
+    gray = gradient()[:, :, 0]
+    for values in (gray, gray.astype(np.uint16) * 257):
+        data = saved(Image.fromarray(values), "PNG", icc_profile=images.srgb_profile())
+        np.testing.assert_allclose(images.read(data).pixels[0, 0] * 255, gray, atol=1.01)
+
+
+def tiff(values: np.ndarray) -> bytes:
+    """An uncompressed gray TIFF of any type (TIFF 6.0, section 8, and sample formats)."""
+    kind = {"u": 1, "i": 2, "f": 3}[values.dtype.kind]
+    data = values.astype(values.dtype.newbyteorder("<")).tobytes()
+    height, width = values.shape
+    tags = [
+        (256, width), (257, height), (258, 8 * values.itemsize), (259, 1), (262, 1),
+        (273, 8 + 2 + 12 * 10 + 4), (277, 1), (278, height), (279, len(data)), (339, kind),
+    ]  # fmt: skip
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)
+    return b"II*\0\x08\0\0\0" + struct.pack("<H", len(tags)) + entries + bytes(4) + data
+
+
+RAMP = np.linspace(0, 1, 400).reshape(20, 20)
+
+
+@pytest.mark.parametrize(
+    ("values", "wanted"),
+    [
+        (np.float32(0.25 + RAMP / 2), 0.25 + RAMP / 2),  # floats in [0, 1] mean what they say
+        (np.full((20, 20), 0.5, np.float32), np.full((20, 20), 0.5)),
+        (np.float32(RAMP * 5000 - 1000), RAMP),  # no agreed range: its own
+        (np.uint32(RAMP * 4294967040), RAMP),  # half of which Pillow calls negative
+        (np.int32(RAMP * 4e9 - 2e9), RAMP),
+        (np.full((20, 20), 4_000_000_000, np.uint32), np.ones((20, 20))),
+        (np.full((20, 20), 0, np.uint32), np.zeros((20, 20))),
+    ],
+)
+def test_32_bit_gray_is_scaled_to_its_own_range(values: np.ndarray, wanted: np.ndarray) -> None:
+    found = images.read(tiff(values)).pixels[0, 1]
+    np.testing.assert_allclose(found, wanted, atol=2e-3)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_floats_that_are_no_numbers_are_refused(bad: float) -> None:
+    values = np.float32(RAMP)
+    values[3:7, 3:7] = bad
+    with pytest.raises(PictureError, match="16 values that are NaN or infinite"):
+        images.read(tiff(values))
+
+
+def test_a_16_bit_tiff_is_turned_once() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    gray = gradient()[:, :, 0]
+    for values in (gray, gray.astype(np.uint16) * 257):
+        data = saved(Image.fromarray(values), "TIFF", exif=exif)
+        np.testing.assert_array_equal(pixels_of(images.read(data))[:, :, 0], np.rot90(gray, -1))
 
 
 def test_resizing_weighs_transparent_pixels_with_nothing() -> None:

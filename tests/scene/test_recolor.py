@@ -1,13 +1,16 @@
 """Colors of one picture for another: what each way promises."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from impasto.images import color
+from impasto.images import Picture, color
 from impasto.scene import recolor
+from impasto.scene.colors import Colors
+from impasto.settings import settings_for
 
 
 def picture(seed: int, mean: tuple[float, float, float], spread: float) -> torch.Tensor:
@@ -70,6 +73,40 @@ def test_a_gray_picture_can_be_matched() -> None:
     assert recolor.matched(flat, MB)(gray).isfinite().all()
     assert recolor.transferred(gray, B)(gray).isfinite().all()
     assert recolor.matched(MB, flat)(B).std() < 0.02
+
+
+FLAT = torch.tensor([0.47, 0.55, 0.35]).view(1, 3, 1, 1).expand(1, 3, 20, 20)
+
+
+@pytest.mark.parametrize("size", [20, 37])
+def test_one_color_becomes_the_middle_of_the_others(size: int) -> None:
+    """At another size as well, where float32 rounds otherwise: neither end of the colors."""
+    rounded = (FLAT[..., :1, :1] + 1e-7).expand(1, 3, size, size)
+    found = recolor.transferred(FLAT, A)(rounded)
+    assert (found - found[..., :1, :1]).abs().max() < 1e-5
+    middle = color.oklab(A)[0].flatten(1).median(1).values
+    assert (color.oklab(found)[0, :, 0, 0] - middle).abs().max() < 0.05
+    # whereas the least along each axis of OKLab, and the most, are far off
+    assert (color.oklab(A)[0].flatten(1).amin(1) - middle).abs().max() > 0.15
+
+
+@pytest.mark.parametrize("way", ["transfer", "match", "luminance"])
+@pytest.mark.parametrize("photo", ["white", "black", "one color", "gray", "colored"])
+@pytest.mark.parametrize("painting", ["white", "black", "one color", "gray", "colored"])
+def test_plain_pictures_have_sane_colors(way: str, photo: str, painting: str) -> None:
+    """The recolored painting has no color that the photo has not, nearly, and no NaN."""
+    gray = A.mean(1, keepdim=True).expand_as(A)
+    pictures = {
+        "white": torch.ones_like(A), "black": torch.zeros_like(A), "one color": FLAT,
+        "gray": gray, "colored": A,
+    }  # fmt: skip
+    options: dict[str, Any] = {"keep_colors": way}
+    colors = Colors(settings_for(**options), Picture(pictures[photo]), "poppies", None)
+    found = colors.of_painting(Picture(pictures[painting]))(pictures[painting])
+    chroma, wanted = (color.oklab(x)[:, 1:].norm(dim=1) for x in (found, pictures[photo]))
+    assert found.isfinite().all()
+    assert float(chroma.max()) < float(wanted.max()) + 0.05
+    assert abs(float(found.mean()) - float(pictures[photo].mean())) < 0.06
 
 
 def test_a_gain_has_its_limit() -> None:

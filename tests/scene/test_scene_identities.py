@@ -11,7 +11,7 @@ from PIL import Image
 import impasto
 from impasto import images, scene
 from impasto.errors import ImpastoError, PictureError, SettingError
-from impasto.images import color
+from impasto.images import color, paintings
 from impasto.networks import vgg
 from impasto.objective import StyleMoments
 from impasto.scene import strokes
@@ -43,8 +43,54 @@ def left_half(height: int = 64, width: int = 96) -> np.ndarray:
     return gray(mask)
 
 
+def corner(side: int) -> np.ndarray:
+    """A mask of so many pixels a side, in a corner, for the painting of poppies."""
+    mask = np.zeros((449, 655))
+    mask[:side, :side] = 1
+    return gray(mask)
+
+
 def soft(height: int = 64, width: int = 96) -> np.ndarray:
     return gray(np.tile(np.linspace(0, 1, width), (height, 1)))
+
+
+# Pictures of little
+
+
+def test_gray_pictures_stay_gray(photo: Path) -> None:
+    """No cast, to the last bit: neither with gray paintings nor with colors that are kept."""
+    pixels = images.read(photo).pixels[0]
+    ours, style = pixels.mean(0), paintings.read("poppies").resized(96, 66).pixels[0].mean(0)
+    for painting, options in (
+        (style, {}),
+        (style, {"start": "noise"}),
+        (style, {"method": "instant"}),
+        ("poppies", {"keep_colors": "luminance"}),
+        ("poppies", {"keep_colors": "match"}),
+        ("poppies", {"keep_colors": "transfer"}),
+    ):
+        found = painted(ours, painting, **options)
+        assert (found.amax(1) - found.amin(1)).max() == 0, options
+        assert found.std() > 0.05
+    colored = painted(pixels, style)
+    assert (colored.amax(1) - colored.amin(1)).mean() > 0.02
+
+
+def test_a_transparent_photo_is_refused() -> None:
+    with pytest.raises(PictureError, match="photo 'array' is fully transparent"):
+        painted(np.zeros((32, 32, 4)))
+
+
+def test_a_speck_of_a_mask_is_painted(photo: Path) -> None:
+    """4x4 px of 96x64, a quarter of a percent; and a single one does no harm."""
+    before = images.read(photo).resized(64, 43).pixels
+    for side in (4, 1):
+        mask = np.zeros((64, 96), bool)
+        mask[32 : 32 + side, 48 : 48 + side] = True
+        change = (painted(photo, mask=mask) - before).abs().amax(1)[0]
+        assert change.isfinite().all()
+        assert change[:15].max() == 0
+        assert (change > 0.02).sum() in (range(2, 30) if side == 4 else range(4))
 
 
 # Several styles
@@ -234,6 +280,8 @@ def test_a_style_mask_takes_the_strokes_from_there(photo: Path) -> None:
         ({"regions": [impasto.Region("poppies")]}, "twice"),
         ({"regions": [impasto.Region("poppies", left_half(), 1.5)]}, "strength"),
         ({"mask": "no-such-mask.png"}, "cannot read"),
+        ({"style": np.zeros((32, 32, 4))}, "nothing of the painting"),
+        ({"style": "poppies", "style_mask": corner(12)}, "only 0.0"),
     ],
 )
 def test_bad_masks_and_regions_are_refused(

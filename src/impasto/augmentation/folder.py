@@ -17,7 +17,7 @@ from impasto.augmentation.manifest import JOURNAL, LINES, Entry, Manifest
 from impasto.augmentation.transform import Draw, StyleTransfer
 from impasto.errors import PictureError, SettingError
 from impasto.images import Picture
-from impasto.images.folder import pictures_in
+from impasto.images.folder import expanded, pictures_in
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def plan_copy(
     copies: how many of each picture. resume: go on with a copy that was stopped; force: overwrite
     what is there. Raises SettingError or PictureError for what cannot be done.
     """
-    folder, output = Path(folder), Path(output)
+    folder, output = expanded(folder), expanded(output)
     if copies < 1:
         raise SettingError(f"copies is {copies}: it must be at least 1")
     if not folder.is_dir():

@@ -27,6 +27,7 @@ from impasto.augmentation import samples
 from impasto.errors import PictureError, SettingError
 from impasto.images import Picture, Source, paintings
 from impasto.images.folder import sources
+from impasto.images.objects import ROUNDING, refusals
 from impasto.losses.moments import Moments
 from impasto.machine.device import Precision
 from impasto.networks import adain
@@ -38,7 +39,6 @@ LEAST_SIZE = 32  # px, of `size`: four positions of relu4_1 a side
 PIXELS = 2**20  # in one pass; larger batches are split, larger pictures tiled
 TILE = 1024  # px
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601: gray as Pillow's "L" has it
-ROUNDING = 1e-5  # of floats beyond [0, 1]; twice the step of their type, if that is more
 CACHED = "2"  # the version of what is cached of a painting
 
 Styles = Source | Picture | Sequence[Source | Picture]
@@ -318,6 +318,8 @@ def _check_dense(image: Tensor) -> None:
     if image.is_meta or image.is_quantized or image.layout != torch.strided:
         kind = "meta" if image.is_meta else "quantized" if image.is_quantized else image.layout
         raise PictureError(f"the picture is a {kind} tensor: give a dense one, ... 3 h w")
+    if not image.numel():
+        raise PictureError(f"the picture has the shape {tuple(image.shape)}: it holds nothing")
 
 
 def _check(batch: Tensor) -> None:
@@ -329,9 +331,8 @@ def _check(batch: Tensor) -> None:
             f"the pictures have the shape {tuple(batch.shape)}: give 3 channels (or 1, gray), and "
             f"at least {LEAST_SIDE} px a side"
         )
-    floats = (
-        batch.dtype.is_floating_point and batch.dtype.itemsize > 1
-    )  # PyTorch compares no float8
+    # PyTorch compares no float8
+    floats = batch.dtype.is_floating_point and batch.dtype.itemsize > 1
     if batch.dtype != torch.uint8 and not floats:
         raise PictureError(f"the pictures are {batch.dtype}: give uint8, or floats in [0, 1]")
     if batch.dtype == torch.uint8:
@@ -363,5 +364,6 @@ def _from_pil(image: Image.Image) -> Shaped[Tensor, "c h w"]:
     """The pixels of a PIL image, uint8. PictureError unless it is RGB or L."""
     if image.mode not in ("RGB", "L"):
         raise PictureError(f"the picture's mode is {image.mode}: convert it to RGB first")
-    values = np.atleast_3d(np.array(image))
+    with refusals(image):
+        values = np.atleast_3d(np.array(image))
     return torch.from_numpy(values).permute(2, 0, 1)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from impasto.errors import PictureError
+from impasto.images.folder import exists, path_of
 
 if TYPE_CHECKING:
     from impasto.images import Picture, Source
@@ -51,8 +52,8 @@ def picture(source: "Source | Picture") -> "Picture":
 
     if isinstance(source, images.Picture):
         return source
-    if isinstance(source, str) and not Path(source).exists():
-        looks_like_a_file = Path(source).suffix or len(Path(source).parts) > 1
+    if isinstance(source, str) and not exists(path := path_of(source)):
+        looks_like_a_file = path.suffix or len(path.parts) > 1
         if is_painting(source) or not looks_like_a_file:
             return read(source)
     return images.read(source)

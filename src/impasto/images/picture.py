@@ -7,6 +7,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
+from impasto.errors import PictureError
+
 
 @dataclass(frozen=True, eq=False)
 class Picture:
@@ -21,12 +23,23 @@ class Picture:
     """What its file says of camera, time and author, as EXIF."""
 
     def __post_init__(self) -> None:
-        """Take ordinary tensors, as runs need them, of what was made in inference mode."""
-        for name in ("pixels", "alpha"):
-            tensor: Tensor | None = getattr(self, name)
-            if tensor is not None and tensor.is_inference():
+        """Take ordinary tensors, as runs need them, of what was made in inference mode.
+
+        PictureError for what is no pixels, or an alpha of another size.
+        """
+        for name, channels in (("pixels", 3), ("alpha", 1)):
+            values = getattr(self, name)
+            if name == "alpha" and values is None:
+                continue
+            shape = (1, channels, *getattr(self.pixels, "shape", ())[-2:])
+            if not isinstance(values, Tensor) or tuple(values.shape) != shape:
+                raise PictureError(
+                    f"a Picture's {name} must be a tensor 1 {channels} h w of floats in [0, 1]: to "
+                    "make one of anything else call impasto.images.read"
+                )
+            if values.is_inference():
                 with torch.inference_mode(False):
-                    object.__setattr__(self, name, tensor.clone())
+                    object.__setattr__(self, name, values.clone())
 
     @property
     def size(self) -> tuple[int, int]:

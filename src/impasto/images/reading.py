@@ -1,10 +1,8 @@
-"""Pictures from files, bytes, arrays and tensors."""
+"""Pictures from files, and from whatever else holds one."""
 
 import io
+import logging
 import os
-import struct
-import warnings
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -15,51 +13,64 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageCms, UnidentifiedImageError
 from torch import Tensor
 
-from impasto.errors import PictureError
+from impasto.errors import ImpastoError, PictureError
+from impasto.images import objects
 from impasto.images.files import reason
+from impasto.images.folder import is_folder
 from impasto.images.picture import Picture
-from impasto.images.writing import EXIF_ORIENTATION, srgb_profile
+from impasto.images.writing import EXIF_ORIENTATION, quiet, srgb_profile
 
 MAX_PIXELS = 178_956_970  # Pillow's own limit against decompression bombs, 13,377 x 13,377
+TIFF_SAMPLE_FORMAT = 339  # tag: 1 for whole numbers without a sign
 MIN_SIDE = 16  # px; VGG-19 halves four times down to relu5_1
 
-Source = str | os.PathLike[str] | bytes | Image.Image | NDArray[Any] | Tensor
+Source = str | os.PathLike[str] | bytes | Image.Image | NDArray[Any] | Tensor | object
+"""What a picture is read from: these, and what `objects.plain` makes one of them."""
 
 
 def read(source: Source, name: str | None = None) -> Picture:
-    """A picture from a path, encoded bytes, a PIL image, an array or a tensor.
+    """A picture from a path, a file's bytes, an open file, a PIL image, an array or a tensor.
 
-    Arrays are h w, h w 3 or h w 4; tensors 3 h w, 4 h w or 1 c h w; both uint8 (0 to 255), uint16
-    (0 to 65535) or floating point in [0, 1], taken to be sRGB. Files and PIL images are turned as
-    their EXIF orientation says and converted from their color profile to sRGB. Raises
-    PictureError for what is no picture, is damaged, or has more than 179 million pixels.
+    Arrays are h w, h w 3 or h w 4; tensors h w, 3 h w or 4 h w; uint8 (0 to 255), uint16 (0 to
+    65535), bool or floating point in [0, 1], taken to be sRGB; see `objects` for what else is
+    understood. Files and PIL images are turned as their EXIF orientation says and
+    converted from their color profile to sRGB. Raises PictureError for what is no picture, is
+    damaged, or has more than 179 million pixels.
     """
-    if isinstance(source, Tensor):
-        return _from_tensor(source, name or "tensor")
-    if isinstance(source, np.ndarray):
-        return _from_array(source, name or "array")
-    if isinstance(source, Image.Image):
-        return _decoded(source, name or "image")
-    if isinstance(source, bytes):
-        return _from_bytes(source, name or "stdin")
-    return _from_path(Path(source), name)
+    found = objects.plain(source)
+    if isinstance(found, Path):
+        return _from_path(found, name)
+    if isinstance(found, bytes):
+        return _from_bytes(found, name or _file_name(source))
+    if isinstance(found, Image.Image):
+        return _decoded(found, name or "image")
+    with quiet(), objects.refusals(found):
+        if isinstance(found, Tensor):
+            return _picture(objects.of_tensor(found, name or "tensor"), name or "tensor")
+        return _picture(objects.of_array(found, name or "array"), name or "array")
+
+
+def _file_name(source: object) -> str:
+    """The name of an open file, if it has one."""
+    name = getattr(source, "name", None)
+    return Path(name).name if isinstance(name, str) else "stdin"
 
 
 def _from_path(path: Path, name: str | None) -> Picture:
-    if path.is_dir():
+    if is_folder(path):
         raise PictureError(f"{path} is a folder: name a picture in it")
     try:
         data = path.read_bytes()
-    except OSError as error:
+    except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
         raise PictureError(f"cannot read {path} ({reason(error)}): check the name") from None
     return replace(_from_bytes(data, name or path.name), origin=str(path))
 
 
 def _from_bytes(data: bytes, name: str) -> Picture:
-    _register_heif()
+    _prepare()
     if not data:
         raise PictureError(f"{name} is empty (0 bytes): save or download it again")
     with _refusals(name):
@@ -72,9 +83,10 @@ def _from_bytes(data: bytes, name: str) -> Picture:
 def _refusals(name: str) -> Iterator[None]:
     """Pillow's many ways to refuse a file, as one PictureError each."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow's bomb warning: _check_size refuses itself
+        with quiet():
             yield
+    except (ImpastoError, MemoryError):
+        raise
     except UnidentifiedImageError as error:
         raise PictureError(
             f"{name} is no picture that can be read: use PNG, JPEG, WebP, TIFF, BMP, GIF or "
@@ -82,7 +94,7 @@ def _refusals(name: str) -> Iterator[None]:
         ) from error
     except Image.DecompressionBombError as error:
         raise PictureError(f"{name} has over {MAX_PIXELS:,} pixels: shrink it first") from error
-    except (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error) as error:
+    except Exception as error:  # Pillow raises whatever a broken file leads it to
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise PictureError(f"{name} is damaged ({reason}): save or download it again") from error
 
@@ -103,16 +115,51 @@ def _check_size(size: tuple[int, int], name: str) -> None:
 def _decoded(image: Image.Image, name: str) -> Picture:
     """The first frame of a PIL image as sRGB pixels and alpha, upright."""
     with _refusals(name):
-        notes = image.info.get("exif")
-        if notes is None and image.format == "TIFF":
-            notes = image.getexif().tobytes()
-        values = _sixteen_bits(image)
+        values = None
+        if _is_deep_png(image) and _is_srgb(image.info.get("icc_profile")):
+            values = objects.unit(_decode_png16(image.fp), name)  # type: ignore[attr-defined]
+        image.load()  # lets go of the file, and turns a TIFF
+        notes, orientation = _exif_of(image)
         if values is None:
-            image = ImageOps.exif_transpose(image)
-            profile = image.info.get("icc_profile")
-            image = _plain_mode(image)
-            values = np.asarray(_to_srgb(image, profile)).astype(np.float32) / np.float32(255)
-        return replace(_from_array(values, name), exif=notes)
+            values = _values(image, name)
+        return replace(_picture(_upright(values, orientation), name), exif=notes)
+
+
+def _exif_of(image: Image.Image) -> tuple[bytes | None, int]:
+    """The EXIF block and the orientation it asks for, 1 to 8; a broken block is left out."""
+    try:
+        exif = image.getexif()
+        orientation = exif.get(EXIF_ORIENTATION, 1)
+        notes = exif.tobytes() if image.format == "TIFF" else image.info.get("exif")
+        if not dict(exif):
+            notes = None
+    except Exception:  # Pillow raises whatever a broken block leads it to
+        return None, 1
+    return notes, orientation
+
+
+def _values(image: Image.Image, name: str) -> NDArray[np.float32]:
+    """The values of a PIL image in [0, 1] and sRGB, h w c."""
+    profile = image.info.get("icc_profile")
+    if not image.mode.startswith(("I", "F")):
+        return objects.unit(np.asarray(_to_srgb(_plain_mode(image), profile)), name)
+    numbers = np.asarray(image)
+    if _is_unsigned(image):  # Pillow calls 32 bits signed, whatever the file says
+        numbers = numbers.view(np.uint32)
+    deep = image.mode.startswith("I;16")
+    gray = objects.unit(numbers, name) if deep else objects.own_range(numbers, name)
+    if not _is_srgb(profile):
+        sixteen = Image.fromarray(np.rint(gray * 65535).astype(np.uint16))
+        converted = _converted(sixteen, profile)
+        if converted is not None:
+            return objects.unit(np.asarray(converted), name)
+    return gray[:, :, None]
+
+
+def _is_unsigned(image: Image.Image) -> bool:
+    """True for a TIFF of 32-bit whole numbers without a sign."""
+    tags: Any = getattr(image, "tag_v2", None)
+    return image.mode == "I" and bool(tags) and tags.get(TIFF_SAMPLE_FORMAT, (1,)) in (1, (1,))
 
 
 def _plain_mode(image: Image.Image) -> Image.Image:
@@ -120,10 +167,6 @@ def _plain_mode(image: Image.Image) -> Image.Image:
     if image.mode in ("P", "PA", "1") or "transparency" in image.info:
         transparent = "transparency" in image.info or image.mode == "PA"
         return image.convert("RGBA" if transparent else "RGB")
-    if image.mode in ("I", "F"):  # 32-bit gray: no agreed range but its own
-        values = np.asarray(image, dtype=np.float32)
-        low, high = float(values.min()), float(values.max())
-        return Image.fromarray(np.uint8((values - low) / max(high - low, 1e-12) * 255 + 0.5))
     if image.mode in ("L", "LA", "RGB", "RGBA", "CMYK"):
         return image
     return image.convert("RGBA" if image.mode in ("La", "RGBa") else "RGB")
@@ -133,35 +176,25 @@ def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
     """RGB or RGBA in sRGB, converted from the embedded profile, if there is a usable one."""
     alpha = image.getchannel("A") if image.mode in ("LA", "RGBA") else None
     colors = image.convert({"LA": "L", "RGBA": "RGB"}.get(image.mode, image.mode))
-    if profile is not None:
-        try:
-            source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-            target = ImageCms.ImageCmsProfile(io.BytesIO(srgb_profile()))
-            converted = ImageCms.profileToProfile(colors, source, target, outputMode="RGB")
-            colors = converted or colors
-        except (ImageCms.PyCMSError, OSError):
-            pass  # a broken or mismatched profile: the plain numbers are the best reading left
-    colors = colors.convert("RGB")
+    colors = _converted(colors, profile) or colors.convert("RGB")
     if alpha is not None:
         colors.putalpha(alpha)
     return colors
 
 
-def _sixteen_bits(image: Image.Image) -> NDArray[np.float32] | None:
-    """A 16-bit file's full depth in [0, 1], upright and in sRGB; None for any other.
-
-    Pillow has no 16-bit color: it keeps the high byte of each value. Decoding a second time as
-    if the bytes were swapped yields the low byte, and both together the value.
-    """
-    deep = _is_deep_png(image) and _is_srgb(image.info.get("icc_profile"))
-    if deep:  # before getexif decodes the image and lets go of the file
-        values = _decode_png16(image.fp)  # type: ignore[attr-defined]
-    orientation = image.getexif().get(EXIF_ORIENTATION, 1)
-    if not deep:
-        if not image.mode.startswith("I;16"):
-            return None
-        values = np.asarray(image)
-    return _upright(values.astype(np.float32) / np.float32(65535), orientation)
+def _converted(colors: Image.Image, profile: bytes | None) -> Image.Image | None:
+    """The colors as RGB in sRGB; None without a profile, and for a broken one or one of others."""
+    if profile is None:
+        return None
+    try:
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        target = ImageCms.ImageCmsProfile(io.BytesIO(srgb_profile()))
+        if source.profile.xcolor_space.strip() == "RGB" and colors.mode in ("L", "I;16"):
+            eight = np.asarray(colors) if colors.mode == "L" else np.asarray(colors) / 257
+            colors = Image.fromarray(np.rint(eight).astype(np.uint8)).convert("RGB")
+        return ImageCms.profileToProfile(colors, source, target, outputMode="RGB")
+    except (ImageCms.PyCMSError, OSError):
+        return None  # the plain numbers are the best reading left
 
 
 def _is_deep_png(image: Image.Image) -> bool:
@@ -208,30 +241,9 @@ def _upright(values: NDArray[np.float32], orientation: int) -> NDArray[np.float3
     return np.ascontiguousarray(values)
 
 
-def _from_tensor(tensor: Tensor, name: str) -> Picture:
-    if tensor.ndim == 4 and tensor.shape[0] == 1:
-        tensor = tensor[0]
-    if tensor.ndim != 3 or tensor.shape[0] not in (1, 3, 4):
-        raise PictureError(
-            f"the tensor's shape is {tuple(tensor.shape)}: give 3 h w, 4 h w or 1 c h w"
-        )
-    return _from_array(tensor.detach().cpu().permute(1, 2, 0).numpy(), name)
-
-
-def _from_array(array: NDArray[Any], name: str) -> Picture:
-    if array.ndim == 2:
-        array = array[:, :, None]
-    if array.ndim != 3 or array.shape[2] not in (1, 3, 4) or array.size == 0:
-        raise PictureError(f"{name} has the shape {array.shape}: give h w, h w 3 or h w 4")
-    if array.dtype in (np.uint8, np.uint16):
-        values = array.astype(np.float32) / np.iinfo(array.dtype).max
-    elif np.issubdtype(array.dtype, np.floating):
-        values = array.astype(np.float32)
-        if not np.isfinite(values).all() or values.min() < 0 or values.max() > 1:
-            raise PictureError(f"{name} has values outside [0, 1]: scale them to it first")
-    else:
-        raise PictureError(f"{name} has the type {array.dtype}: give uint8, uint16 or float")
-    _check_size((array.shape[1], array.shape[0]), name)
+def _picture(values: NDArray[np.float32], name: str) -> Picture:
+    """The picture of values h w c in [0, 1]. PictureError for one that is too large or small."""
+    _check_size((values.shape[1], values.shape[0]), name)
     pixels = torch.from_numpy(values).permute(2, 0, 1)[None]
     if pixels.shape[1] == 4:
         alpha = pixels[:, 3:].contiguous() if bool((pixels[:, 3:] != 1).any()) else None
@@ -240,8 +252,10 @@ def _from_array(array: NDArray[Any], name: str) -> Picture:
 
 
 @cache
-def _register_heif() -> None:
-    """Let Pillow open HEIC, where the extra is installed (AVIF it opens itself)."""
+def _prepare() -> None:
+    """Let Pillow open HEIC, where the extra is installed (AVIF it opens itself), and log nothing
+    to stderr where nobody asked for its log."""
+    logging.getLogger("PIL").addHandler(logging.NullHandler())
     try:
         from pillow_heif import register_heif_opener
     except ImportError:

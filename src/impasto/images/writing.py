@@ -1,10 +1,12 @@
 """Pictures as the bytes of files, with how they were made and what the photo says."""
 
+import contextlib
 import io
 import json
 import struct
 import warnings
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -73,6 +75,13 @@ def check_output(path: Path, bits: int = 8) -> str:
     return chosen
 
 
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keep warnings, as of Pillow, from stderr: what cannot be read is refused or left out."""
+    with warnings.catch_warnings(action="ignore"):
+        yield
+
+
 def encode(
     picture: Picture,
     format: str = "PNG",
@@ -107,20 +116,20 @@ def encode(
         options["pnginfo"] = PngInfo()
         options["pnginfo"].add_itxt(RECIPE_KEY, recipe)
     buffer = io.BytesIO()
-    image.save(buffer, format=format, icc_profile=srgb_profile(), **options)
+    with quiet():
+        image.save(buffer, format=format, icc_profile=srgb_profile(), **options)
     return buffer.getvalue()
 
 
+@quiet()
 def recipe_of(path: Path) -> dict[str, Any]:
     """How a picture was made, from its file. PictureError if the file does not say."""
     try:
-        with warnings.catch_warnings(action="ignore"), Image.open(path) as image:
-            text = getattr(image, "text", {}).get(RECIPE_KEY) or image.getexif().get(TIFF_RECIPE)
+        with Image.open(path) as image:
+            text = getattr(image, "text", {}).get(RECIPE_KEY)
             if text is None:
-                comment = image.getexif().get_ifd(IFD.Exif).get(USER_COMMENT, b"")
-                if isinstance(comment, bytes):
-                    comment = comment.removeprefix(ASCII).decode("ascii", "replace")
-                text = comment.removeprefix(RECIPE_KEY) if RECIPE_KEY in comment[:16] else None
+                with contextlib.suppress(Exception):  # what Pillow makes of a broken block
+                    text = _recipe_in(image.getexif())
     except BROKEN as error:
         why = reason(error) if isinstance(error, OSError) else str(error) or type(error).__name__
         raise PictureError(f"cannot read {path} ({why}): check the name") from None
@@ -133,6 +142,16 @@ def recipe_of(path: Path) -> dict[str, Any]:
             f"{path} does not say how it was made: only pictures that impasto wrote, and nothing "
             "has saved anew, do"
         ) from None
+    return found
+
+
+def _recipe_in(notes: Image.Exif) -> str | None:
+    """The recipe that EXIF holds, as a TIFF's own tag or as the user comment."""
+    comment = notes.get_ifd(IFD.Exif).get(USER_COMMENT, b"")
+    if isinstance(comment, bytes):
+        comment = comment.removeprefix(ASCII).decode("ascii", "replace")
+    comment = comment.removeprefix(RECIPE_KEY) if RECIPE_KEY in comment[:16] else None
+    found: str | None = notes.get(TIFF_RECIPE) or comment
     return found
 
 
@@ -154,7 +173,7 @@ class _Notes:
         """Take over what a photo's EXIF says; nothing of one that is broken."""
         try:
             notes = Image.Exif()
-            with warnings.catch_warnings(action="ignore"):
+            with quiet():
                 notes.load(exif)
                 parts = dict(notes), notes.get_ifd(IFD.Exif), notes.get_ifd(IFD.GPSInfo)
             found, camera, place = ({t: v for t, v in p.items() if t not in DROPPED} for p in parts)

@@ -7,7 +7,6 @@ takes what was painted to the next scale, with the photo's own detail.
 import os
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,6 +14,7 @@ from torch import Tensor
 
 from impasto import machine
 from impasto.images import Picture
+from impasto.images.folder import expanded
 from impasto.layers.strips import Padding
 from impasto.losses.pixels import TemporalTarget
 from impasto.machine import Compute, cuda_graph
@@ -100,7 +100,7 @@ class OptimizedRun:
         self.optimizers: list[str] = []  # what moved the pixels at each scale so far
         self.note: str | None = None
         if resume is not None:
-            self.load(*checkpoint.read(Path(resume)))
+            self.load(*checkpoint.read(expanded(resume)))
 
     def paint(self) -> Iterator[Step]:
         """All scales, coarse to fine, from wherever the run stands."""

@@ -4,13 +4,13 @@ import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor
 
 from impasto import images
 from impasto.images import Picture
+from impasto.images.folder import expanded
 from impasto.machine import Compute
 from impasto.painting import checkpoint
 from impasto.painting.budget import Footprint
@@ -44,7 +44,7 @@ class Result:
         Where the photo was taken is left out unless `gps`. Raises SettingError for an unknown
         suffix, PictureError where it cannot be written.
         """
-        target = Path(path)
+        target = expanded(path)
         kind = images.check_output(target, bits)
         images.write_bytes(self.encoded(kind, bits, gps), target)
 
@@ -111,7 +111,7 @@ class Step:
 
         Valid until the next step is taken. Raises PictureError where the disk refuses.
         """
-        checkpoint.write(Path(path), *self._run.state())
+        checkpoint.write(expanded(path), *self._run.state())
 
 
 class Run(Protocol):

@@ -1,6 +1,7 @@
 """What a scene is made of, read and checked: the photo, masks, and each region's paintings."""
 
 import math
+import numbers
 import os
 from collections.abc import Sequence
 from dataclasses import replace
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from impasto import fingerprint
 from impasto.errors import PictureError, SettingError, WeightsError
-from impasto.images import Picture, fit, folder, masks, paintings
+from impasto.images import Picture, fit, folder, masks, objects, paintings
 from impasto.scene.colors import Colors
 from impasto.scene.regions import (
     AnyPicture,
@@ -27,8 +28,9 @@ from impasto.scene.strokes import Strokes, cropped, masked, turned
 from impasto.settings import WHOLE, Crop, Settings, Strength
 from impasto.weights import trained
 
+SEEN = {"content": "photo", "palette": "palette"}  # inputs that may not be transparent
 PROPORTIONS = 1.03  # how far a mask's may be from its picture's
-LEAST_AREA = 1e-3  # of the picture: less of a mask is as good as none
+LEAST_AREA = 1e-3  # of a painting: less has no strokes to take
 
 
 class Reader:
@@ -48,19 +50,21 @@ class Reader:
     def picture(self, what: str, source: AnyPicture) -> Picture:
         """A picture, or a built-in painting by its name."""
         picture = self.inputs[what] = paintings.picture(source)
+        if what in SEEN and picture.alpha is not None and not bool(picture.alpha.any()):
+            raise PictureError(
+                f"the {SEEN[what]} {picture.name!r} is fully transparent: there is nothing to see"
+            )
         return picture
 
     def mask(self, what: str, source: AnyPicture, of: Picture) -> Tensor:
-        """A mask of a picture. PictureError if it is black, or has other proportions."""
-        read = self.picture(what, source)
+        """A mask of a picture. PictureError if it is black or has other proportions."""
+        read = self.picture(what, objects.drawn(source))
         mask, (width, height) = masks.read(read), read.size
         if abs(math.log(width / height * of.size[1] / of.size[0])) > math.log(PROPORTIONS):
             raise PictureError(
                 f"the {what} {read.name!r} is {width}x{height} px, but {of.name!r} is "
                 f"{of.size[0]}x{of.size[1]}: give both the same proportions"
             )
-        if float(mask.mean()) < LEAST_AREA:
-            raise PictureError(f"the {what} {read.name!r} is black: what is white in it is meant")
         return mask
 
     def part(self, region: Region, photo: Picture, main: Style | None, colors: Colors) -> Part:
@@ -68,8 +72,8 @@ class Reader:
         settings are for."""
         name, strength = region.name, region.strength
         strength = self.settings.strength if strength is None else strength
-        if not 0 <= strength <= 1:
-            raise SettingError(f"the strength of {name} is {strength}: it must be 0 to 1")
+        if not isinstance(strength, numbers.Real) or not 0 <= strength <= 1:
+            raise SettingError(f"the strength of {name} is {strength!r}: it must be 0 to 1")
         styles = paintings_of(region.style)
         is_main = region.style is main
         shares = for_each(
@@ -134,8 +138,9 @@ class Reader:
                     mask = self.mask(f"{region.name} style mask", region.style_mask, picture)
                 if each == 0:
                     continue
-                recoloring = colors.of_painting(picture)
                 chosen = cropped(masked(picture, mask), crop)
+                _check_seen(chosen)
+                recoloring = colors.of_painting(picture)
                 strokes += [
                     Strokes(turned(chosen, turn), each, scale, recoloring)
                     for turn in settings.style_turn
@@ -169,6 +174,17 @@ class Reader:
             if share:
                 found.append((path, share / sum(shares)))
         return tuple(found)
+
+
+def _check_seen(painting: Picture) -> None:
+    """PictureError for a painting of which nothing is left."""
+    share = 1.0 if painting.alpha is None else float(painting.alpha.mean())
+    if share < LEAST_AREA:
+        part = f"only {share:.2%}" if share else "nothing"
+        raise PictureError(
+            f"{part} of the painting {painting.name!r} can be seen: make it less transparent, or "
+            "choose another mask or crop"
+        )
 
 
 def fingerprint_of(picture: Picture) -> str:

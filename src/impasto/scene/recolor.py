@@ -24,6 +24,8 @@ Recoloring = Callable[[Tensor], Tensor]
 
 LEAST_VARIANCE = 1e-6  # added to the covariance of colors: a gray picture has none in two axes
 ROUNDS, QUANTILES = 24, 512  # of the transfer of a distribution
+TIE = 1e-4  # of OKLab's axes: colors nearer to each other than this are the same color
+GRAY = 0.01  # how far the channels of a gray picture may lie apart: 2.5 of 255
 STRIP = 128  # rows
 HALVINGS = 10  # of the search for a lightness that a screen has
 CHROMA_ERROR = 0.004  # in OKLab, of a color that a screen has
@@ -82,7 +84,8 @@ def transferred(
     """Give the source's colors the target's whole distribution, in OKLab.
 
     Along one rotated set of axes after the other, each quantile of the source goes to that of the
-    target (Pitié et al. 2005, "N-dimensional probability density function transfer").
+    target (Pitié et al. 2005, "N-dimensional probability density function transfer"). Of a color
+    that fills many quantiles, as flat grounds do, the middle one counts.
     """
     mine, its = (_vectors(color.oklab(image)) for image in (source, target))
     levels = torch.linspace(0, 1, QUANTILES)
@@ -118,6 +121,19 @@ def desaturated(amount: float) -> Recoloring:
         return color.from_oklab(lab).clamp(0, 1)
 
     return recolor
+
+
+def neutral(image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
+    """`desaturated`, its three channels exactly alike."""
+    return desaturated(1.0)(image).mean(1, keepdim=True).expand_as(image)
+
+
+def is_gray(
+    image: Float[Tensor, "1 3 h w"], weight: Float[Tensor, "1 1 h w"] | None = None
+) -> bool:
+    """True for a picture without color, wherever it weighs anything."""
+    apart = image.amax(1, keepdim=True) - image.amin(1, keepdim=True)
+    return float((apart if weight is None else apart * weight).max()) < GRAY
 
 
 def lightness_matched(
@@ -199,11 +215,17 @@ def _moved(vectors: Tensor, axes: Tensor, tables: list[tuple[Tensor, Tensor]]) -
     columns = []
     for values, (mine, its) in zip(turned.T.contiguous(), tables, strict=True):
         mine, its = mine.to(values), its.to(values)
-        above = torch.searchsorted(mine, values).clamp(1, QUANTILES - 1)
-        left, right = mine[above - 1], mine[above]
-        part = ((values - left) / (right - left).clamp_min(1e-9)).clamp(0, 1)
-        columns.append(torch.lerp(its[above - 1], its[above], part))
+        rank = (_rank(mine, values - TIE) + _rank(mine, values + TIE)) / 2
+        below = rank.long().clamp_max(QUANTILES - 2)
+        columns.append(torch.lerp(its[below], its[below + 1], rank - below))
     return torch.stack(columns, 1) @ axes.T
+
+
+def _rank(table: Float[Tensor, "q"], values: Float[Tensor, "p"]) -> Float[Tensor, "p"]:
+    """Where the values lie in a sorted table, from 0 to its last place."""
+    above = torch.searchsorted(table, values).clamp(1, len(table) - 1)
+    left, right = table[above - 1], table[above]
+    return above - 1 + ((values - left) / (right - left).clamp_min(1e-9)).clamp(0, 1)
 
 
 def _vectors(image: Float[Tensor, "1 3 h w"]) -> Float[Tensor, "p 3"]:

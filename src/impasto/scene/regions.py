@@ -11,6 +11,8 @@ from torch import Tensor
 
 from impasto.errors import SettingError
 from impasto.images import Picture, Source, paintings
+from impasto.images.folder import exists, expanded
+from impasto.images.objects import is_numbers
 from impasto.scene.strokes import Strokes
 from impasto.settings import Strength
 from impasto.weights import trained
@@ -75,8 +77,16 @@ def merged(parts: list[Part]) -> tuple[Part, ...]:
 
 
 def paintings_of(style: Style) -> list[AnyPicture]:
-    """The paintings of a style, one by one."""
-    return list(style) if isinstance(style, list | tuple) else [style]  # type: ignore[list-item]
+    """The paintings of a style, one by one; rows of numbers are one picture.
+
+    Raises SettingError where there is none.
+    """
+    found = list(style) if isinstance(style, list | tuple) and not is_numbers(style) else [style]
+    if not found or any(isinstance(one, str) and not one.strip() for one in found):
+        raise SettingError(
+            "there is no painting: name a file, or one that ships (`impasto styles`)"
+        )
+    return found
 
 
 def for_each(values: Sequence[Any], count: int, name: str, strict: bool) -> list[Any]:
@@ -101,8 +111,9 @@ def origin_of(style: AnyPicture) -> str | None:
         return style.origin
     if not isinstance(style, str | os.PathLike):
         return None
-    if str(style) in _built_in() or Path(style).exists():
-        return str(style)
+    name = str(style)
+    if name in _built_in() or exists(expanded(name)):
+        return str(expanded(name)) if name.startswith("~") else name
     return paintings.picture(style).origin  # of a part of a built-in painting's name
 
 

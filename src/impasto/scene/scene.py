@@ -18,7 +18,7 @@ from impasto import fingerprint, machine
 from impasto.errors import SettingError
 from impasto.images import Picture, enlarged
 from impasto.scene import recolor
-from impasto.scene.colors import Colors, small_size, to_paintings
+from impasto.scene.colors import SMALL, Colors, small, small_size, to_paintings
 from impasto.scene.reading import Reader, fingerprint_of
 from impasto.scene.recolor import Recoloring
 from impasto.scene.regions import (
@@ -48,6 +48,7 @@ class Scene:
         style_mask: AnyPicture | None = None,
         regions: Sequence[Region] = (),
     ) -> None:
+        _check_given(content, regions)
         self.settings, reader = settings, Reader(settings)
         self.inputs, self.networks, self.sources = reader.inputs, reader.networks, reader.sources
         self.photo = reader.picture("content", content)
@@ -95,9 +96,12 @@ class Scene:
         )
 
     def finish(self, pixels: Float[Tensor, "1 3 h w"]) -> Float[Tensor, "1 3 h w"]:
-        """What was painted, with the photo's chroma and the photo where nothing is painted."""
+        """What was painted, with the photo's chroma and the photo where nothing is painted; gray
+        where all that went in is."""
         size = pixels.shape[-1], pixels.shape[-2]
         luminance, canvas = self.settings.keep_colors == "luminance", self.at(size).canvas
+        if self.is_gray:
+            pixels, luminance = recolor.by_rows(recolor.neutral, pixels), False
         if not luminance and canvas is None:
             return pixels
         photo = self.photo.resized(*size).pixels.to(pixels)
@@ -125,7 +129,7 @@ class Scene:
         """The same paintings, masks and settings for another photo of the same proportions, such
         as the next frame of a film. How colors are changed stays what it was for the first."""
         made = copy.copy(self)
-        for name in ("opaque_photo", "_tones", "fingerprints"):
+        for name in ("opaque_photo", "is_gray", "_tones", "fingerprints"):
             made.__dict__.pop(name, None)
         made.photo = photo
         made.inputs = self.inputs | {"content": photo}
@@ -180,6 +184,23 @@ class Scene:
         return replace(photo, pixels=torch.where(photo.alpha > 1e-3, photo.pixels, mean))
 
     @cached_property
+    def is_gray(self) -> bool:
+        """True where the photo has no color, and no painting brings any: nor has the result then.
+
+        The optimizer knows no gray: its gradients differ from channel to channel, and would leave a
+        cast of some levels.
+        """
+        kept = self.settings.keep_colors == "luminance"  # then the photo's own chroma comes back
+        photo = small(self.opaque_photo) if kept else self.at(small_size(self.photo)).photo
+        return recolor.is_gray(photo) and self._has_gray_paintings
+
+    @cached_property
+    def _has_gray_paintings(self) -> bool:
+        """Whether all paintings, as they are recolored, are without color."""
+        strokes = [strokes for part in self.parts for strokes in part.strokes]
+        return not self.networks and all(recolor.is_gray(*each.at(SMALL, 1)) for each in strokes)
+
+    @cached_property
     def _tones(self) -> list[Recoloring]:
         """For each part, what brings the photo's colors there to those of its paintings."""
         view, found = self.at(small_size(self.photo)), []
@@ -191,6 +212,14 @@ class Scene:
         return found
 
 
+def _check_given(content: AnyPicture, regions: Sequence[Region]) -> None:
+    """SettingError where there is no photo, or where regions are none."""
+    if content is None or (isinstance(content, str | list | tuple) and not content):
+        raise SettingError("there is no photo: name a file, or give a picture")
+    if not isinstance(regions, list | tuple) or not all(isinstance(r, Region) for r in regions):
+        raise SettingError("regions must be a list of Region: give Region(style, mask)")
+
+
 def _with_rest(
     regions: Sequence[Region], style: Style | None, style_mask: AnyPicture | None
 ) -> list[Region]:
@@ -199,6 +228,8 @@ def _with_rest(
     Raises SettingError where there is nothing to paint with, or the rest is named twice.
     """
     asked = list(regions)
+    if style is not None:
+        paintings_of(style)
     if style is None and style_mask is not None:
         raise SettingError("there is a style mask, but no painting of its own for the rest")
     if style is not None and not any(region.mask is None for region in asked):

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from impasto import fingerprint, images
 from impasto.errors import PictureError
-from impasto.images.folder import pictures_in
+from impasto.images.folder import expanded, pictures_in
 
 FEW = 200  # photos: a network that knows fewer may paint what they do not show badly
 KEPT = 512 * 1024**2  # bytes of shrunken photos that stay in memory
@@ -22,7 +22,7 @@ class Photos:
     """
 
     def __init__(self, folder: str | os.PathLike[str], side: int) -> None:
-        self.folder, self.side = Path(folder), side
+        self.folder, self.side = expanded(folder), side
         if not self.folder.is_dir():
             raise PictureError(f"there is no folder {folder}: name one with photos in it")
         self.files = [self.folder / name for name in pictures_in(self.folder, deep=True)]

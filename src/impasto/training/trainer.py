@@ -11,7 +11,6 @@ import os
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, replace
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -21,6 +20,7 @@ from torch import Tensor
 from impasto import images, machine
 from impasto.errors import DivergedError, PictureError, SettingError
 from impasto.images import Picture
+from impasto.images.folder import expanded
 from impasto.networks import residual, vgg
 from impasto.networks.layer_names import smallest_side
 from impasto.networks.residual import Residual, Shape
@@ -91,7 +91,7 @@ class Trainer:
         self.taken, self.seconds, self.last = 0, 0.0, math.nan
         self.history: list[Record] = []
         if resume is not None:
-            self.load(*checkpoint.read(Path(resume)))
+            self.load(*checkpoint.read(expanded(resume)))
 
     def train(self) -> Iterator[Step]:
         """All steps, from wherever the run stands. DivergedError if the loss is no number.

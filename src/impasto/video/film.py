@@ -20,6 +20,7 @@ from torch import Tensor
 from impasto import fingerprint, images, machine
 from impasto.errors import PictureError, SettingError
 from impasto.images import Picture
+from impasto.images.folder import expanded
 from impasto.painting import OnePassRun, OptimizedRun, start_run
 from impasto.scene import AnyPicture, Region, Scene, Style
 from impasto.settings import Settings, changed
@@ -140,7 +141,7 @@ class Film:
         are not painted again, and the film is the same as without the interruption. quality: 0 to
         100. `force` overwrites what exists. Raises ImpastoError.
         """
-        path = Path(target)
+        path = expanded(target)
         film = self._format(path, quality, sound, force)
         folder = images.companion(path, ".unfinished")
         work = Unfinished(folder, film, self.recipe(quality), resume, force)

@@ -15,8 +15,8 @@ def networks() -> list[str]:
 
 def network_path(name: str | os.PathLike[str]) -> Path:
     """The file of a network: the one of that name, or else the one that ships."""
-    built_in = _networks() / Path(name).name
-    return built_in if not Path(name).exists() and str(name) in networks() else Path(name)
+    built_in, path = _networks() / Path(name).name, Path(os.path.expanduser(name))  # noqa: PTH111
+    return built_in if str(name) in networks() and not path.exists() else path
 
 
 def is_network(source: object) -> bool:
