@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from impasto.images.picture import Picture, enlarged, fit, resize
-    from impasto.images.reading import MAX_PIXELS, MIN_SIDE, Source, read
+    from impasto.images.reading import MIN_SIDE, Source, read
+    from impasto.images.shrinking import Need, check_room
     from impasto.images.writing import (
         FORMATS,
         check_output,
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
-    "FORMATS", "MAX_PIXELS", "MIN_SIDE", "Picture", "Source", "check_output", "check_place",
+    "FORMATS", "MIN_SIDE", "Need", "Picture", "Source", "check_output", "check_place", "check_room",
     "encode", "enlarged", "fit", "make_folder", "read", "recipe_of", "resize", "srgb_profile",
     "to_pil", "write_bytes", "written_whole",
 ]  # fmt: skip
@@ -32,7 +33,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """Import a name when it is first used: `impasto styles` lists paintings without PyTorch."""
-    for module in ("picture", "reading", "writing") if name in __all__ else ():
+    for module in ("picture", "reading", "shrinking", "writing") if name in __all__ else ():
         found = import_module(f"impasto.images.{module}")
         if hasattr(found, name):
             globals()[name] = getattr(found, name)

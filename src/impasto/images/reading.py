@@ -18,53 +18,61 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
+from impasto import fingerprint
 from impasto.errors import PictureError
+from impasto.images import shrinking
 from impasto.images.picture import Picture
+from impasto.images.shrinking import Need
 from impasto.images.writing import EXIF_ORIENTATION, reason, srgb_profile
 
-MAX_PIXELS = 178_956_970  # Pillow's own limit against decompression bombs, 13,377 x 13,377
 MIN_SIDE = 16  # px; VGG-19 halves four times down to relu5_1
 
 Source = str | os.PathLike[str] | bytes | Image.Image | NDArray[Any] | Tensor
 
 
-def read(source: Source, name: str | None = None) -> Picture:
+def read(source: Source, name: str | None = None, need: Need = Need()) -> Picture:  # noqa: B008
     """A picture from a path, encoded bytes, a PIL image, an array or a tensor.
 
     Arrays are h w, h w 3 or h w 4; tensors 3 h w, 4 h w or 1 c h w; both uint8 (0 to 255), uint16
     (0 to 65535) or floating point in [0, 1], taken to be sRGB. Files and PIL images are turned as
-    their EXIF orientation says and converted from their color profile to sRGB. Raises
-    PictureError for what is no picture, is damaged, or has more than 179 million pixels.
+    their EXIF orientation says and converted from their color profile to sRGB. Large ones are read
+    smaller where `need` says that less will do. Raises PictureError for what is no picture, is
+    damaged, or does not fit into memory.
     """
     if isinstance(source, Tensor):
         return _from_tensor(source, name or "tensor")
     if isinstance(source, np.ndarray):
         return _from_array(source, name or "array")
     if isinstance(source, Image.Image):
-        return _decoded(source, name or "image")
+        return shrinking.marked(_decoded(source, name or "image", need, source.size), source.size)
     if isinstance(source, bytes):
-        return _from_bytes(source, name or "stdin")
-    return _from_path(Path(source), name)
+        return _from_bytes(source, name or "stdin", need)
+    return _from_path(Path(source), name, need)
 
 
-def _from_path(path: Path, name: str | None) -> Picture:
+def _from_path(path: Path, name: str | None, need: Need) -> Picture:
     if path.is_dir():
         raise PictureError(f"{path} is a folder: name a picture in it")
     try:
         data = path.read_bytes()
     except OSError as error:
         raise PictureError(f"cannot read {path} ({reason(error)}): check the name") from None
-    return replace(_from_bytes(data, name or path.name), origin=str(path))
+    return replace(_from_bytes(data, name or path.name, need), origin=str(path))
 
 
-def _from_bytes(data: bytes, name: str) -> Picture:
+def _from_bytes(data: bytes, name: str, need: Need) -> Picture:
     _register_heif()
     if not data:
         raise PictureError(f"{name} is empty (0 bytes): save or download it again")
     with _refusals(name):
-        with Image.open(io.BytesIO(data)) as image:
-            _check_size(image.size, name)
-            return _decoded(image, name)
+        with shrinking.opened(data) as image:
+            size = image.size
+            _check_size(size, name)
+            need.draft(image)
+            picture = shrinking.marked(_decoded(image, name, need, size), size)
+    if size[0] * size[1] > shrinking.WHOLE:  # the same picture, whatever was read of it
+        return replace(picture, fingerprint=fingerprint.short(data))
+    return picture
 
 
 @contextmanager
@@ -72,7 +80,7 @@ def _refusals(name: str) -> Iterator[None]:
     """Pillow's many ways to refuse a file, as one PictureError each."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow's bomb warning: _check_size refuses itself
+            warnings.simplefilter("ignore")  # Pillow's bomb warning: ours is by memory
             yield
     except UnidentifiedImageError as error:
         raise PictureError(
@@ -80,7 +88,7 @@ def _refusals(name: str) -> Iterator[None]:
             "AVIF (HEIC with `pip install 'impasto[heif]'`)"
         ) from error
     except Image.DecompressionBombError as error:
-        raise PictureError(f"{name} has over {MAX_PIXELS:,} pixels: shrink it first") from error
+        raise PictureError(f"{name} is too large to be read ({error}): shrink it first") from error
     except (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise PictureError(f"{name} is damaged ({reason}): save or download it again") from error
@@ -88,25 +96,24 @@ def _refusals(name: str) -> Iterator[None]:
 
 def _check_size(size: tuple[int, int], name: str) -> None:
     width, height = size
-    if width * height > MAX_PIXELS:
-        raise PictureError(
-            f"{name} is {width}x{height}, {width * height:,} pixels, over the limit of "
-            f"{MAX_PIXELS:,}: shrink it first"
-        )
     if min(size) < MIN_SIDE:
         raise PictureError(
             f"{name} is {width}x{height} px: use a picture of at least {MIN_SIDE} px a side"
         )
 
 
-def _decoded(image: Image.Image, name: str) -> Picture:
-    """The first frame of a PIL image as sRGB pixels and alpha, upright."""
+def _decoded(image: Image.Image, name: str, need: Need, own: tuple[int, int]) -> Picture:
+    """The first frame of a PIL image as sRGB pixels and alpha, upright, as large as needed; own:
+    the size it has in its file, px."""
     with _refusals(name):
+        need.check(image, name)
+        factor = need.factor(image.size)
         notes = image.info.get("exif")
         if notes is None and image.format == "TIFF":
             notes = image.getexif().tobytes()
-        values = _sixteen_bits(image)
+        values = _sixteen_bits(image, factor)
         if values is None:
+            image = shrinking.shrunk(image, factor, own, _plain_mode)
             image = ImageOps.exif_transpose(image)
             profile = image.info.get("icc_profile")
             image = _plain_mode(image)
@@ -146,8 +153,10 @@ def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
     return colors
 
 
-def _sixteen_bits(image: Image.Image) -> NDArray[np.float32] | None:
+def _sixteen_bits(image: Image.Image, factor: int) -> NDArray[np.float32] | None:
     """A 16-bit file's full depth in [0, 1], upright and in sRGB; None for any other.
+
+    factor: by how many times its sides are to be shorter.
 
     Pillow has no 16-bit color: it keeps the high byte of each value. Decoding a second time as
     if the bytes were swapped yields the low byte, and both together the value.
@@ -160,6 +169,7 @@ def _sixteen_bits(image: Image.Image) -> NDArray[np.float32] | None:
         if not image.mode.startswith("I;16"):
             return None
         values = np.asarray(image)
+    values = shrinking.averaged(values, factor)
     return _upright(values.astype(np.float32) / np.float32(65535), orientation)
 
 

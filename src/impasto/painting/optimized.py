@@ -82,7 +82,7 @@ class OptimizedRun:
         self.engine = engine or Engine(scene.settings)
         self.device, self.dtype = self.engine.compute.device, self.engine.compute.dtype
         self.network = self.engine.network
-        self.sizes = scale_sizes(self.content.size, self.settings, self.engine.smallest)
+        self.sizes = scale_sizes(self.content.own_size, self.settings, self.engine.smallest)
         self.schedule = schedule_of(self.sizes, self.settings, scene.reach)
         self.temporal = None if temporal is None else temporal.to(self.device)
         self.start = Start(scene, self.device, self.temporal)
@@ -253,6 +253,7 @@ class OptimizedRun:
             tiles.margin(self.engine.layers),
             self.tiling.side,
             self.mask_bytes,
+            self.scene.bytes,
         )
 
     def estimate(self) -> tuple[float, int]:
@@ -260,7 +261,7 @@ class OptimizedRun:
         machine.keep_large_buffers(up_to=machine.SOME_BYTES)
         longest = max(self.sizes[-1])
         sides = budget.SIDES if self.device.type == "cpu" else budget.CARD_SIDES
-        sizes = [fitted(self.content.size, min(s, longest), self.settings) for s in sides]
+        sizes = [fitted(self.content.own_size, min(s, longest), self.settings) for s in sides]
         sizes = [size for size in sizes if min(size) >= self.engine.smallest] or [self.sizes[-1]]
         with self.engine.compute.tuned():
             trials = [self._time_one_evaluation(size) for size in dict.fromkeys(sizes)]

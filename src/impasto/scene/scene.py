@@ -18,13 +18,15 @@ from impasto import fingerprint
 from impasto.errors import SettingError
 from impasto.images import Picture, enlarged
 from impasto.scene import recolor
-from impasto.scene.colors import Colors, small_size, to_paintings
+from impasto.scene.colors import SMALL, Colors, small_size, to_paintings
 from impasto.scene.reading import Reader, fingerprint_of
 from impasto.scene.recolor import Recoloring
 from impasto.scene.regions import AnyPicture, Region, Style, merged, numbered, paintings_of
 from impasto.scene.view import View
 from impasto.settings import Settings
 from impasto.version import __version__
+
+RESULT_BYTES = 40  # per pixel of a result at the photo's own size, until it is a file
 
 
 class Scene:
@@ -39,9 +41,12 @@ class Scene:
         style_mask: AnyPicture | None = None,
         regions: Sequence[Region] = (),
     ) -> None:
-        self.settings, reader = settings, Reader(settings)
+        reader = Reader(settings)
+        self.settings = settings
         self.inputs, self.networks, self.sources = reader.inputs, reader.networks, reader.sources
-        self.photo = reader.picture("content", content)
+        self.notes = reader.notes
+        """What a front end should tell its user."""
+        self.photo = reader.picture("content", content, settings.size)
         self.sources["content"] = self.photo.origin
         asked = _with_rest(regions, style, style_mask)
         self.mask = None if mask is None else reader.mask("mask", mask, self.photo)
@@ -50,7 +55,7 @@ class Scene:
         self.sources["regions"] = []
         palette = None
         if settings.palette not in ("none", "style") and settings.keep_colors == "none":
-            palette = reader.picture("palette", settings.palette)
+            palette = reader.picture("palette", settings.palette, SMALL)
         first = paintings_of(asked[-1].style)[0]
         self.colors = Colors(settings, self.opaque_photo, first, palette)
         self.parts = merged(
@@ -143,10 +148,26 @@ class Scene:
             "settings": self.settings.as_dict(),
         }
 
+    @property
+    def bytes(self) -> int:
+        """The memory of all pictures that were read, and of the result at the photo's own size if
+        the settings ask for that."""
+        pictures = [self.photo, self.opaque_photo, *self.inputs.values()]
+        pictures += [strokes.picture for part in self.parts for strokes in part.strokes]
+        masks = [self.mask, *(area for part in self.parts for area in part.areas or ())]
+        maps = [m for p in pictures for m in (p.pixels, p.alpha)] + masks
+        storages = [m.untyped_storage() for m in maps if m is not None]
+        width, height = self.photo.size if self.settings.original_size else (0, 0)
+        kept = {storage.data_ptr(): storage.nbytes() for storage in storages}
+        return sum(kept.values()) + width * height * RESULT_BYTES
+
     @cached_property
     def fingerprints(self) -> dict[str, str]:
         """The fingerprints of all pictures that were read, and of networks' files."""
-        found = {name: fingerprint_of(picture) for name, picture in self.inputs.items()}
+        found = {
+            name: picture.fingerprint or fingerprint_of(picture)
+            for name, picture in self.inputs.items()
+        }
         return found | {
             name: fingerprint.of_file(path)[: fingerprint.DIGITS]
             for name, path in self.networks.items()

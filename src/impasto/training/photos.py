@@ -84,7 +84,7 @@ class Photos:
         raise PictureError(f"no photo under {self.folder} can be read: name a folder that has some")
 
     def _read(self, path: Path) -> Tensor:
-        picture = images.read(path)
+        picture = images.read(path, need=images.Need(self.side, short=self.side))
         width, height = picture.size
         scale = self.side / min(width, height)
         if scale < 1:

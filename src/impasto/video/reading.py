@@ -24,6 +24,7 @@ LIMITED, FULL = 1, 2  # ranges of FFmpeg: 16 ... 235, and 0 ... 255
 RGB, BT709, BT601 = 0, 1, 6  # matrices of ITU-T H.273
 HIGH_DEFINITION = 720  # px; below that height video of no stated matrix is BT.601, by custom
 WITH_ALPHA = {"vp8": "libvpx", "vp9": "libvpx-vp9"}  # decoders that read it; the usual ones do not
+FRAME_BYTES = 40  # per pixel of a frame: decoded, converted, and as float32
 SCALING = 4 | 8192 | 262144  # bicubic, chroma at full width, exact rounding: else grays turn purple
 EARLIER = 2  # seconds before a part that reading begins
 MICROSECONDS = 1_000_000  # a second, in FFmpeg's own time base
@@ -211,11 +212,12 @@ class Clip:
             if first is None:
                 raise PictureError(f"{self.path} has no frame that can be read: download it again")
         width, height = first.width, first.height
-        if width * height > images.MAX_PIXELS or min(width, height) < images.MIN_SIDE:
+        if min(width, height) < images.MIN_SIDE:
             raise PictureError(
                 f"{self.path} is {width}x{height} px: it must have {images.MIN_SIDE} px a side or "
-                f"more, and at most {images.MAX_PIXELS:,} in all"
+                "more"
             )
+        images.check_room(str(self.path), (width, height), width * height * FRAME_BYTES)
         self.colors = _colors(first)
         turned = first.rotation % 180 != 0
         self.size = (height, width) if turned else (width, height)

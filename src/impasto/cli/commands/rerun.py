@@ -91,14 +91,13 @@ def rerun(
     from impasto import images
     from impasto.cli import outputs as output
     from impasto.cli.run import paint
-    from impasto.images import paintings
     from impasto.painting import start_run
     from impasto.scene import Scene
 
     recipe = images.recipe_of(picture)
     settings = _again(recipe["settings"], given(options))
     sources = recipe["sources"]
-    photo = paintings.picture(content or _found(sources["content"], picture, "photo", "--content"))
+    photo = content or _found(sources["content"], picture, "photo", "--content")
     regions = [_region(region, picture) for region in sources["regions"]]
     if style:
         regions = [_with_style(region, style) for region in regions]

@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from cyclopts import Parameter
 
@@ -10,9 +10,6 @@ from impasto.cli.options import Options, settings_from
 from impasto.cli.outputs import OUTPUT, Outputs
 from impasto.cli.regions import MASKS, NO_PAINTING, several
 from impasto.errors import SettingError
-
-if TYPE_CHECKING:
-    from impasto.images import Picture
 
 
 def stylize(
@@ -36,7 +33,8 @@ def stylize(
         The photo, a file; - reads it from stdin.
     styles
         The paintings: files, folders of pictures, or the names of built-in ones (`impasto styles`
-        lists them). Several are blended, see --style-weights.
+        lists them; ./NAME means a file or folder called so). Several are blended into one picture,
+        see --style-weights.
     mask
         Where to paint: white is painted, black stays the photo, gray is between.
     region
@@ -53,11 +51,13 @@ def stylize(
         raise SettingError(NO_PAINTING)
 
     from impasto.cli import outputs as output
+    from impasto.cli import words
     from impasto.cli.regions import regions
     from impasto.cli.run import paint
     from impasto.painting import start_run
     from impasto.scene import Scene
 
+    words.check_photo(content, styles)
     parts, main_mask = regions(region, style_mask)
     styled = styles[0] if len(styles) == 1 else list(styles) or None
     names = [*styles, *(str(part.style) for part in parts)]
@@ -65,13 +65,8 @@ def stylize(
     masks = [str(m) for part in parts for m in (part.mask, part.style_mask) if m is not None]
     inputs = [content, *names, *masks, *map(str, (mask, main_mask))]
     checked = output.check(outputs, default, inputs, resume)
-    scene = Scene(_content(content), styled, settings, mask, main_mask, parts)
+    if hint := words.each_photo(content, styles):
+        output.say(outputs.quiet, hint)
+    photo = sys.stdin.buffer.read() if content == "-" else Path(content)
+    scene = Scene(photo, styled, settings, mask, main_mask, parts)
     return paint(start_run(scene, resume), checked)
-
-
-def _content(content: str) -> "Picture":
-    from impasto import images
-
-    if content == "-":
-        return images.read(sys.stdin.buffer.read(), "stdin")
-    return images.read(content)

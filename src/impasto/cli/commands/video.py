@@ -170,6 +170,8 @@ def _announce(film: "Film", progress: "Progress") -> None:
     from rich.markup import escape
 
     clip, (width, height) = film.clip, film.size
+    for note in film.scene.notes:
+        progress.say(escape(note))
     progress.say(
         f"painting {escape(clip.name)} ({clip.count} frames of {width}x{height} px) in the "
         f"style of {escape(' and '.join(film.scene.paintings))}: {film.settings.preset}"
