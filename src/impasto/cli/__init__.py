@@ -102,4 +102,5 @@ def one_line(error: Exception) -> str:
 
 def run() -> None:
     """The console script."""
+    words.print_any_name()
     raise SystemExit(main())

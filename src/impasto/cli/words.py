@@ -1,7 +1,9 @@
 """The words of a command line, before cyclopts reads them: what newcomers type, and mean."""
 
 import difflib
+import io
 import shlex
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,6 +21,13 @@ FIRST = """impasto repaints a photo in the style of a painting. Try one of these
 
 """
 EXAMPLE = "impasto stylize photo.jpg great-wave"
+
+
+def print_any_name() -> None:
+    """Let stdout show names that its encoding has no letters for, as on Windows, with escapes."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def with_switch_values(app: cyclopts.App, words: Sequence[str]) -> list[str]:

@@ -84,7 +84,8 @@ class Need:
 def check_room(name: str, size: tuple[int, int], needed: int, limit: int | None = None) -> None:
     """PictureError if reading a picture of that width and height, px, takes more bytes than the
     process may take: up to a limit, or what is free."""
-    left = (limit or memory.available(torch.device("cpu"))) - memory.resident()
+    free = memory.available(torch.device("cpu"))
+    left = (free if limit is None else min(limit, free)) - memory.resident()
     if needed > left:
         remedy = "" if limit is None else ", or raise --memory-limit"
         raise PictureError(
@@ -117,6 +118,7 @@ def shrunk(
     """
     if image.size == own and factor == 1:
         return image
+    image.load()  # Pillow turns a TIFF by itself as it is decoded
     turn = image.getexif().get(ORIENTATION, 1)
     info = {key: value for key, value in image.info.items() if key != "transparency"}
     times = round(max(own) / max(image.size)) * factor  # 1, 2, 4 or 8 of them while it is decoded

@@ -198,7 +198,8 @@ def written_whole(path: Path) -> Iterator[Path]:
         yield part
         with part.open("r+b") as file:
             os.fsync(file.fileno())
-        part.chmod(0o666 & ~_umask())
+        with contextlib.suppress(OSError):  # a disk that knows no permissions
+            part.chmod(0o666 & ~_umask())
         part.replace(path)
     except OSError as error:
         raise PictureError(

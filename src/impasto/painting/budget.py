@@ -220,8 +220,10 @@ class Tiling:
 
 
 def limit(asked: int | None, device: torch.device) -> int:
-    """The most bytes that the process may take: as asked for, or most of what is free."""
-    return asked or int(available(device) * SHARE)
+    """The most bytes that the process may take: as asked for, if there is so much, or most of what
+    is free."""
+    free = available(device)
+    return int(free * SHARE) if asked is None else min(asked, free)
 
 
 def mask_bytes(scene: Scene) -> int:

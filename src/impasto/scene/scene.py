@@ -137,7 +137,7 @@ class Scene:
         """What is painted with what, as JSON holds it; `start` is the picture it starts from."""
         prints = dict(self.fingerprints)
         if start is not None:
-            prints["start"] = fingerprint_of(start)
+            prints["start"] = start.fingerprint or fingerprint_of(start)
         return {
             "impasto": __version__,
             "torch": torch.__version__,
