@@ -173,9 +173,12 @@ def test_a_large_picture_has_one_fingerprint() -> None:
 
 
 def test_what_does_not_fit_is_refused_with_both_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """40 bytes for each pixel that becomes float32; the process has taken 100 MB."""
+    """40 bytes for each pixel that becomes float32; the process has taken 100 MB. Small pictures
+    are read wherever the process stands."""
     monkeypatch.setattr(memory, "resident", lambda: 100_000_000)
     data = saved(Image.new("RGB", (1000, 800)))
+    assert images.read(data, need=Need(limit=50_000_000)).size == (1000, 800)
+    monkeypatch.setattr(shrinking, "WHOLE", 1000)
     assert images.read(data, need=Need(limit=132_000_000)).size == (1000, 800)
     words = r"photo.png is 1000x800 px: reading it takes 0\.03 GB, more than the 0\.03 GB .*limit"
     with pytest.raises(PictureError, match=words):

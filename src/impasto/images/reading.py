@@ -107,7 +107,7 @@ def _decoded(image: Image.Image, name: str, need: Need, own: tuple[int, int]) ->
     the size it has in its file, px."""
     with _refusals(name):
         need.check(image, name)
-        factor = need.factor(image.size)
+        factor = need.factor(own, image.size)
         notes = image.info.get("exif")
         if notes is None and image.format == "TIFF":
             notes = image.getexif().tobytes()

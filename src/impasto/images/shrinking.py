@@ -49,12 +49,13 @@ class Need:
     short: int = 128
     limit: int | None = None
 
-    def factor(self, size: tuple[int, int]) -> int:
-        """How many times smaller, along each side, a picture of that width and height is read."""
-        if self.side is None or size[0] * size[1] <= WHOLE:
+    def factor(self, own: tuple[int, int], decoded: tuple[int, int] | None = None) -> int:
+        """How many times smaller, along each side, a picture of that width and height, px, is read;
+        after it was decoded smaller, if it was."""
+        if self.side is None or own[0] * own[1] <= WHOLE:
             return 1
-        least = max(size) // (MARGIN * self.side), min(size) // (MARGIN * self.short)
-        return max(1, min(least))
+        least = max(own) // (MARGIN * self.side), min(own) // (MARGIN * self.short)
+        return max(1, min(least) // _times(own, decoded or own))
 
     def draft(self, image: Image.Image) -> None:
         """Let a JPEG that is not decoded yet be decoded smaller, by 2, 4 or 8 times."""
@@ -63,13 +64,15 @@ class Need:
             image.draft(None, (image.size[0] // factor, image.size[1] // factor))
 
     def check(self, image: Image.Image, name: str) -> None:
-        """PictureError if a picture that is not decoded yet does not fit into memory."""
-        check_room(name, _own_size(image), self._bytes(image), self.limit)
+        """PictureError if a large picture that is not decoded yet does not fit into memory."""
+        size = _own_size(image)
+        if size[0] * size[1] > WHOLE:
+            check_room(name, size, self._bytes(image), self.limit)
 
     def _bytes(self, image: Image.Image) -> int:
         """The most bytes that an image and what is made of it take while it is read."""
         (width, height), (whole, high) = image.size, _own_size(image)
-        factor = self.factor(image.size)
+        factor = self.factor((whole, high), image.size)
         found = width * height * READ_BYTES // factor**2
         if factor > 1:
             mode = "I;16" if image.mode.startswith("I;16") else image.mode
@@ -121,7 +124,7 @@ def shrunk(
     image.load()  # Pillow turns a TIFF by itself as it is decoded
     turn = image.getexif().get(ORIENTATION, 1)
     info = {key: value for key, value in image.info.items() if key != "transparency"}
-    times = round(max(own) / max(image.size)) * factor  # 1, 2, 4 or 8 of them while it is decoded
+    times = _times(own, image.size) * factor
     found = _averaged_bands(image, factor, prepare)
     if found.size != (extent := (own[0] / times, own[1] / times)):
         # the last row and column are squares in part: nothing may move for that
@@ -176,6 +179,11 @@ def marked(picture: Picture, size: tuple[int, int]) -> Picture:
     upright = (size[0] >= size[1]) == (picture.size[0] >= picture.size[1])
     own = size if upright else size[::-1]
     return picture if picture.size == own else replace(picture, shrunk_from=own)
+
+
+def _times(own: tuple[int, int], decoded: tuple[int, int]) -> int:
+    """How many times smaller a JPEG was decoded, along each side: 1, 2, 4 or 8."""
+    return round(max(own) / max(decoded))
 
 
 def _own_size(image: Image.Image) -> tuple[int, int]:
