@@ -22,7 +22,7 @@ def sha256(*parts: "bytes | str | Tensor") -> str:
         elif isinstance(part, bytes):
             digest.update(part)
         else:
-            digest.update(part.detach().cpu().contiguous().numpy().tobytes())
+            digest.update(part.detach().cpu().contiguous().numpy().data)
     return digest.hexdigest()
 
 

@@ -118,7 +118,7 @@ def test_ctrl_c_saves_the_picture_so_far(photo: Path, tmp_path: Path) -> None:
 def test_ctrl_c_before_the_first_step_says_so(
     impasto: Run, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupted(*_: object) -> None:
+    def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(images, "read", interrupted)

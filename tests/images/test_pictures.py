@@ -17,7 +17,6 @@ from PIL import ExifTags, Image, ImageCms
 from impasto import images
 from impasto.errors import PictureError, SettingError
 from impasto.images import Picture
-from small import bomb
 
 
 def gradient(width: int = 40, height: int = 24) -> np.ndarray:
@@ -412,12 +411,6 @@ def test_sixteen_bits_only_as_png(tmp_path: Path) -> None:
     assert images.check_output(tmp_path / "a.PNG", 16) == "PNG"
     with pytest.raises(SettingError, match="PNG only"):
         images.check_output(tmp_path / "a.jpg", 16)
-
-
-@pytest.mark.parametrize("size", [(30_000, 30_000), (13_400, 13_400)])
-def test_decompression_bombs_are_refused_with_the_limit(size: tuple[int, int]) -> None:
-    with pytest.raises(PictureError, match="178,956,970"):
-        images.read(bomb(*size))
 
 
 def test_a_picture_is_encoded_in_little_memory() -> None:

@@ -17,7 +17,8 @@ from impasto.augmentation.manifest import JOURNAL, LINES, Entry, Manifest
 from impasto.augmentation.transform import Draw, StyleTransfer
 from impasto.errors import PictureError, SettingError
 from impasto.images import Picture
-from impasto.images.folder import expanded, pictures_in
+from impasto.images.files import expanded
+from impasto.images.folder import pictures_in
 
 
 @dataclass(frozen=True)

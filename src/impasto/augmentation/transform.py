@@ -105,7 +105,8 @@ class StyleTransfer(torch.nn.Module):
         super().__init__()
         self.p, self.strength = _checked(p, strength, size, precision)
         self.size, self.mix, self.seed, self.precision = size, mix, seed, precision
-        measured = [_measured(paintings.picture(source)) for source in _sources(styles)]
+        need = images.Need(STYLE_SIDE)
+        measured = [_measured(paintings.picture(source, need)) for source in _sources(styles)]
         self.names, mean, square = zip(*measured, strict=True)
         self.register_buffer("mean", torch.stack(mean), persistent=False)
         self.register_buffer("square", torch.stack(square), persistent=False)

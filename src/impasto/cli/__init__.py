@@ -89,6 +89,7 @@ def _run(given: Sequence[str]) -> int:
 
 def run() -> None:
     """The console script."""
+    words.print_any_name()
     status = main()
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # Python's own end is no place for a traceback

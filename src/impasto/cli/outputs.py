@@ -256,7 +256,8 @@ def check_space(outputs: CheckedOutputs, picture: "Picture", settings: "Settings
     if target is None or images.is_stream(target):
         return
     full = settings.original_size
-    width, height = picture.size if full else images.fit(picture.size, settings.size)
+    own = picture.own_size
+    width, height = own if full else images.fit(own, settings.size)
     needed = width * height * 3 * bits // 8
     free = shutil.disk_usage(target.parent).free
     if free < needed:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from impasto.video.timelapse import Timelapse
 
 ALWAYS_SAVED = (1, 5, 10)  # the steps that reports on the method show, whatever --save-every says
+MOST_NAMED = 6  # paintings that are named before a run
 LONG_WORK = 20_000_000  # pixels times steps: above a minute on two cores
 
 
@@ -123,8 +124,16 @@ def announce(run: "PaintingRun", progress: Progress) -> None:
     from impasto.images.paintings import PAINTINGS
 
     works = [(PAINTINGS.get(name), name) for name in run.scene.paintings]
-    painting = " and ".join(f"{w.title} ({w.painter})" if w else name for w, name in works)
-    (width, height), settings = run.content.size, run.settings
+    named = [f"{w.title} ({w.painter})" if w else name for w, name in works]
+    count = sum(" painting" in what for what in run.scene.inputs)
+    if count > MOST_NAMED:
+        named[MOST_NAMED - 1 :] = ["others"]
+    painting = " and ".join([", ".join(named[:-1]), named[-1]] if len(named) > 2 else named)
+    if count > 1:
+        painting = f"{count} paintings: {painting}"
+    for note in run.scene.notes:
+        progress.say(note)
+    (width, height), settings = run.content.own_size, run.settings
     progress.say(
         f"painting {run.content.name} ({width}x{height}) in the style of "
         f"{painting}: {settings.preset}, {settings.size} px"

@@ -1,12 +1,17 @@
 """The words of a command line, before cyclopts reads them: what newcomers type, and mean."""
 
 import difflib
+import io
 import os
 import re
+import shlex
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import cyclopts
+
+from impasto.errors import PictureError
 
 NEGATIVE = re.compile(r"-[\d.][^,\s]*(,[^,\s]*)+")  # a list of numbers that begins below zero
 STDIN = "/dev/stdin"
@@ -20,6 +25,13 @@ FIRST = """impasto repaints a photo in the style of a painting. Try one of these
 
 """
 EXAMPLE = "impasto stylize photo.jpg great-wave"
+
+
+def print_any_name() -> None:
+    """Let stdout show names that its encoding has no letters for, as on Windows, with escapes."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def as_meant(app: cyclopts.App, words: Sequence[str]) -> list[str]:
@@ -78,3 +90,53 @@ def advice(app: cyclopts.App, words: Sequence[str], error: cyclopts.CycloptsErro
     if isinstance(error, cyclopts.MissingArgumentError) and list(words) == ["stylize"]:
         return f"name a photo and a painting: try `{EXAMPLE}`. {see}"
     return f"{' '.join(str(error).split())} {see}"
+
+
+def check_photo(content: str, styles: Sequence[str]) -> None:
+    """PictureError for a folder as the photo, with what paints each picture in it."""
+    from impasto.images.files import is_folder
+    from impasto.images.folder import pictures_in
+
+    if not is_folder(Path(content)):
+        return
+    pictures = pictures_in(Path(content))
+    if not pictures:
+        raise PictureError(f"{content} is a folder without pictures: name a photo")
+    count = f"{len(pictures)} pictures" if len(pictures) > 1 else "1 picture"
+    raise PictureError(
+        f"{content} is a folder of {count}, and one photo is painted at a time: name one, or paint "
+        f"each in a shell: {_loop(Path(content) / pictures[0], styles)}"
+    )
+
+
+def each_photo(content: str, styles: Sequence[str]) -> str | None:
+    """What to type if each of several photos was meant, as by photos/*.jpg; None where that is
+    unlikely.
+
+    The shell puts all names in place of *.jpg, in order: the first is the photo then, and the
+    others are paintings.
+    """
+    first, given = Path(content), [content, *styles]
+    alike = [
+        name
+        for name in given
+        if Path(name).parent == first.parent and Path(name).suffix == first.suffix
+    ]
+    in_order = alike in (sorted(alike), sorted(alike, key=str.casefold))
+    others = given[len(alike) :]
+    if not first.suffix or not in_order or given[: len(alike)] != alike:
+        return None
+    if len(alike) < (3 if others else 4):
+        return None
+    return (
+        f"one picture is painted, of {content}: the {len(alike) - 1} files after it count as "
+        f"paintings. To paint each photo, in a shell: {_loop(first, others)}"
+    )
+
+
+def _loop(photo: Path, styles: Sequence[str]) -> str:
+    """What paints each photo that lies beside one and has its suffix, in a shell."""
+    beside = "" if photo.parent == Path() else f"{shlex.quote(str(photo.parent))}/"
+    painting = shlex.join(styles) or "PAINTING"
+    command = f'impasto stylize "$photo" {painting}'
+    return f"for photo in {beside}*{photo.suffix}; do {command}; done"

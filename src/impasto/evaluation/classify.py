@@ -28,6 +28,7 @@ NETWORKS = ("efficientnet-lite0", "vgg19")
 
 SIDE = 224  # px, what both networks were trained on
 CROPPED = 224 / 256  # of the short side: scaled to 256 px, of which the middle 224 are used
+NEED = images.Need(256, short=256)  # px of a picture, of which the networks see 224
 CLASSES = 1000  # of ImageNet (ILSVRC 2012)
 
 LITE0_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
@@ -111,7 +112,7 @@ class Classifier:
         Pictures are paths, PIL images, arrays or tensors (see `images.read`), or the names of
         built-in paintings.
         """
-        return [self.predict(paintings.picture(picture)) for picture in pictures]
+        return [self.predict(paintings.picture(picture, NEED)) for picture in pictures]
 
     @machine.neutral()
     @torch.no_grad()

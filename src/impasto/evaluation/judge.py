@@ -76,7 +76,8 @@ class Judge:
         self, content: Source | Picture, style: Source | Picture, lpips: Network = "alexnet"
     ) -> None:
         """lpips: the network of the number of that name; `vgg16` needs its weights fetched once."""
-        self.content, self.style = paintings.picture(content), paintings.picture(style)
+        need = images.Need(LARGEST)
+        self.content, self.style = (paintings.picture(one, need) for one in (content, style))
         self.alexnet = LPIPS()
         self.lpips = self.alexnet if lpips == "alexnet" else LPIPS(lpips)
         self.network = vgg.load("vgg19", [*VGG_LAYERS, "relu4_2"], padding="replicate")
@@ -85,7 +86,7 @@ class Judge:
     @torch.no_grad()
     def judge(self, result: Source | Picture) -> Verdict:
         """The verdict on a result. Raises PictureError for what is no picture, or too small."""
-        picture = paintings.picture(result)
+        picture = paintings.picture(result, images.Need(LARGEST))
         width, height = images.fit(picture.size, min(LARGEST, max(picture.size)))
         out = picture.resized(width, height).pixels
         photo = self.content.resized(width, height).pixels

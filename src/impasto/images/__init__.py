@@ -18,7 +18,8 @@ if TYPE_CHECKING:
         written_whole,
     )
     from impasto.images.picture import Picture, enlarged, fit, resize
-    from impasto.images.reading import MAX_PIXELS, MIN_SIDE, Source, read
+    from impasto.images.reading import MIN_SIDE, Source, read
+    from impasto.images.shrinking import Need, check_room
     from impasto.images.writing import (
         FORMATS,
         check_output,
@@ -29,15 +30,16 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
-    "FORMATS", "MAX_PIXELS", "MIN_SIDE", "Picture", "Source", "check_name", "check_output",
-    "check_place", "companion", "encode", "enlarged", "fit", "is_stream", "make_folder", "read",
+    "FORMATS", "MIN_SIDE", "Need", "Picture", "Source", "check_name", "check_output", "check_place",
+    "check_room", "companion", "encode", "enlarged", "fit", "is_stream", "make_folder", "read",
     "recipe_of", "resize", "srgb_profile", "to_pil", "write_bytes", "written_whole",
 ]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:
     """Import a name when it is first used: `impasto styles` lists paintings without PyTorch."""
-    for module in ("files", "picture", "reading", "writing") if name in __all__ else ():
+    modules = ("files", "picture", "reading", "shrinking", "writing")
+    for module in modules if name in __all__ else ():
         found = import_module(f"impasto.images.{module}")
         if hasattr(found, name):
             globals()[name] = getattr(found, name)

@@ -1,4 +1,4 @@
-"""Files, written whole or not at all, and the places where they can be.
+"""Names of files as users give them; files, written whole or not at all; and where they can be.
 
 A stream, such as a named pipe, is written as it comes: no name can be moved to its place.
 """
@@ -14,9 +14,38 @@ from pathlib import Path
 from impasto import fingerprint
 from impasto.errors import PictureError
 
+URL = re.compile(r"[a-z][a-z0-9+.-]+://|data:[\w.+/-]*[;,]", re.IGNORECASE)
+SHOWN = 60  # characters of a URL in a message
 LONGEST_NAME = 255  # bytes, of most file systems
 STREAMS = re.compile(r"/dev(/fd)?|/proc/\d+(/task/\d+)?/fd")
 """The folders of the system's own names for streams, which may be redirected to files."""
+
+
+def path_of(name: str | os.PathLike[str]) -> Path:
+    """A path whose `~` is the home folder. PictureError for no name at all, and for a URL."""
+    text = os.fsdecode(name)
+    if not text.strip():
+        raise PictureError("the name of a picture is empty: name a file, or leave it out")
+    if URL.match(text):
+        raise PictureError(
+            f"{text[:SHOWN]!r} is a URL: download the picture first, and give the file's name"
+        )
+    return expanded(text)
+
+
+def expanded(name: str | os.PathLike[str]) -> Path:
+    """A path whose `~` is the home folder, where there is one."""
+    return Path(os.path.expanduser(name))  # noqa: PTH111 - Path.expanduser fails without a home
+
+
+def exists(path: Path) -> bool:
+    """True for what is there; False, and no error, for a name that nothing can have."""
+    return os.path.exists(path)  # noqa: PTH110
+
+
+def is_folder(path: Path) -> bool:
+    """True for a folder; False, and no error, for a name that nothing can have."""
+    return os.path.isdir(path)  # noqa: PTH112
 
 
 def check_place(path: Path) -> None:
@@ -109,7 +138,8 @@ def written_whole(path: Path) -> Iterator[Path]:
                 return
             with part.open("r+b") as file:
                 os.fsync(file.fileno())
-            part.chmod(0o666 & ~_umask())
+            with contextlib.suppress(OSError):  # a disk that knows no permissions
+                part.chmod(0o666 & ~_umask())
             part.replace(path)
         finally:
             if part is not None:

@@ -1,37 +1,38 @@
-"""Names of files as users give them, and the pictures in a folder."""
+"""The pictures in a folder."""
 
 import os
-import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from impasto.errors import PictureError
+from impasto.images.files import is_folder, path_of
+from impasto.images.paintings import is_painting
 
 if TYPE_CHECKING:
     from impasto.images.picture import Picture
     from impasto.images.reading import Source
 
 SUFFIXES = (
-    ".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".avif", ".heic", ".ppm",
-    ".pgm",
+    ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".avif",
+    ".heic", ".heif", ".ppm", ".pgm",
 )  # fmt: skip
 """Of the files in a folder that are pictures."""
-URL = re.compile(r"[a-z][a-z0-9+.-]+://|data:[\w.+/-]*[;,]", re.IGNORECASE)
-SHOWN = 60  # characters of a URL in a message
 
 
 def pictures_in(folder: Path, deep: bool = False) -> list[Path]:
     """The files in a folder that are called as pictures are, by name, relative to the folder.
 
-    `deep`: those in folders inside it, too, also behind links. Hidden ones are left out.
+    `deep`: those in folders inside it, too, also behind links, each folder once. Hidden ones are
+    left out. Raises PictureError for a folder that cannot be read.
     """
-    if deep:
-        walked = os.walk(folder, followlinks=True)
-        found = [
-            Path(root, name).relative_to(folder) for root, _, names in walked for name in names
-        ]
-    else:
-        found = [Path(file.name) for file in folder.iterdir()]
+    try:
+        files = [Path(file.name) for file in folder.iterdir()]
+    except OSError as error:
+        raise PictureError(
+            f"cannot read the folder {folder} ({error.strerror or error}): name another"
+        ) from None
+    found = _files_under(folder) if deep else files
     return sorted(
         path
         for path in found
@@ -41,44 +42,43 @@ def pictures_in(folder: Path, deep: bool = False) -> list[Path]:
     )
 
 
+def _files_under(folder: Path) -> Iterator[Path]:
+    """All files under a folder, relative to it: first those that lie there, then those behind
+    links to folders that were not seen yet. A link to a folder around it leads nowhere."""
+    seen: set[str] = set()
+    waiting = [folder]
+    while waiting:
+        for root, folders, names in os.walk(waiting.pop(0)):
+            real = os.path.realpath(root)
+            if real in seen:
+                folders.clear()
+                continue
+            seen.add(real)
+            folders.sort()
+            inside = [Path(root, name) for name in folders]
+            waiting += [path for path in inside if path.is_symlink() and not _is_around(path)]
+            yield from (Path(root, name).relative_to(folder) for name in names)
+
+
+def _is_around(link: Path) -> bool:
+    """True for a link to a folder that it lies in."""
+    return Path(os.path.realpath(link)) in Path(os.path.realpath(link.parent), ".").parents
+
+
 def sources(source: "Source | Picture") -> "list[Source | Picture]":
     """What a style is made of: the pictures of a folder, by name, or the one thing it is.
 
-    Raises PictureError for a folder without pictures.
+    The name of a built-in painting is no folder's: ./NAME means the folder. Raises PictureError for
+    a folder without pictures.
     """
     if not isinstance(source, str | os.PathLike):
         return [source]
     folder = path_of(source)
     if not is_folder(folder):
         return [source]
+    if isinstance(source, str) and is_painting(source):
+        return [source]
     files = [folder / name for name in pictures_in(folder)]
     if not files:
         raise PictureError(f"{folder} is a folder without pictures: name one that has some")
     return [*files]
-
-
-def path_of(name: str | os.PathLike[str]) -> Path:
-    """A path whose `~` is the home folder. PictureError for no name at all, and for a URL."""
-    text = os.fsdecode(name)
-    if not text.strip():
-        raise PictureError("the name of a picture is empty: name a file, or leave it out")
-    if URL.match(text):
-        raise PictureError(
-            f"{text[:SHOWN]!r} is a URL: download the picture first, and give the file's name"
-        )
-    return expanded(text)
-
-
-def expanded(name: str | os.PathLike[str]) -> Path:
-    """A path whose `~` is the home folder, where there is one."""
-    return Path(os.path.expanduser(name))  # noqa: PTH111 - Path.expanduser fails without a home
-
-
-def exists(path: Path) -> bool:
-    """True for what is there; False, and no error, for a name that nothing can have."""
-    return os.path.exists(path)  # noqa: PTH110
-
-
-def is_folder(path: Path) -> bool:
-    """True for a folder; False, and no error, for a name that nothing can have."""
-    return os.path.isdir(path)  # noqa: PTH112

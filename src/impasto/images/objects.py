@@ -18,7 +18,7 @@ from PIL import Image
 from torch import Tensor
 
 from impasto.errors import ImpastoError, PictureError
-from impasto.images.folder import path_of
+from impasto.images.files import path_of
 
 TAKEN = "give a file's name, its bytes, an open file, a PIL image, an array or a tensor"
 PICTURE_KEYS = ("composite", "image", "background", "bytes", "path")

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from impasto.errors import PictureError
-from impasto.images.folder import exists, path_of
+from impasto.images.files import exists, path_of
 
 if TYPE_CHECKING:
-    from impasto.images import Picture, Source
+    from impasto.images import Need, Picture, Source
 
 SHORTEST = 4  # letters of a part of a name
 
@@ -41,22 +41,35 @@ def is_painting(name: str) -> bool:
     return name in PAINTINGS
 
 
+def stands_before(source: object) -> str | None:
+    """What to tell who gives a built-in painting's name where a file has it, too."""
+    if not isinstance(source, str) or not is_painting(source) or not Path(source).exists():
+        return None
+    kind = "folder" if Path(source).is_dir() else "file"
+    return f"{source} is the painting that ships; ./{source} means the {kind} of that name"
+
+
 def path(name: str) -> Path:
     """The file of a built-in painting."""
     return Path(str(files("impasto"))) / "data" / "paintings" / f"{name}.jpg"
 
 
-def picture(source: "Source | Picture") -> "Picture":
-    """A picture from anything: a built-in painting's name, or what `images.read` takes."""
+def picture(source: "Source | Picture", need: "Need | None" = None) -> "Picture":
+    """A picture from anything: a built-in painting's name, or what `images.read` takes.
+
+    The name of a built-in painting means that one, whatever files there are: a file of that name
+    is meant by a `Path`, or by ./NAME. need: what a picture is read for.
+    """
     from impasto import images
 
     if isinstance(source, images.Picture):
         return source
-    if isinstance(source, str) and not exists(path := path_of(source)):
+    if isinstance(source, str):
+        path = path_of(source)
         looks_like_a_file = path.suffix or len(path.parts) > 1
-        if is_painting(source) or not looks_like_a_file:
+        if is_painting(source) or not (looks_like_a_file or exists(path)):
             return read(source)
-    return images.read(source)
+    return images.read(source, need=need or images.Need())
 
 
 def read(name: str) -> "Picture":

@@ -21,6 +21,15 @@ class Picture:
     """The file it was read from, as it was named, or the built-in painting."""
     exif: bytes | None = None
     """What its file says of camera, time and author, as EXIF."""
+    shrunk_from: tuple[int, int] | None = None
+    """Width and height of the picture in its file, px, where it was read smaller."""
+    fingerprint: str | None = None
+    """Of the file of a large picture, which may be read smaller another time."""
+
+    @property
+    def own_size(self) -> tuple[int, int]:
+        """Width and height that the picture has of its own, px, however small it was read."""
+        return self.shrunk_from or self.size
 
     def __post_init__(self) -> None:
         """Take ordinary tensors, as runs need them, of what was made in inference mode.

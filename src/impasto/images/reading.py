@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms, UnidentifiedImageError
 from torch import Tensor
 
+from impasto import fingerprint
 from impasto.errors import ImpastoError, PictureError
-from impasto.images import objects
-from impasto.images.files import reason
-from impasto.images.folder import is_folder
+from impasto.images import objects, shrinking
+from impasto.images.files import is_folder, reason
 from impasto.images.picture import Picture
+from impasto.images.shrinking import Need
 from impasto.images.writing import EXIF_ORIENTATION, quiet, srgb_profile
 
-MAX_PIXELS = 178_956_970  # Pillow's own limit against decompression bombs, 13,377 x 13,377
 TIFF_SAMPLE_FORMAT = 339  # tag: 1 for whole numbers without a sign
 MIN_SIDE = 16  # px; VGG-19 halves four times down to relu5_1
 
@@ -31,26 +31,32 @@ Source = str | os.PathLike[str] | bytes | Image.Image | NDArray[Any] | Tensor | 
 """What a picture is read from: these, and what `objects.plain` makes one of them."""
 
 
-def read(source: Source, name: str | None = None) -> Picture:
+def read(source: Source, name: str | None = None, need: Need = Need()) -> Picture:  # noqa: B008
     """A picture from a path, a file's bytes, an open file, a PIL image, an array or a tensor.
 
     Arrays are h w, h w 3 or h w 4; tensors h w, 3 h w or 4 h w; uint8 (0 to 255), uint16 (0 to
     65535), bool or floating point in [0, 1], taken to be sRGB; see `objects` for what else is
-    understood. Files and PIL images are turned as their EXIF orientation says and
-    converted from their color profile to sRGB. Raises PictureError for what is no picture, is
-    damaged, or has more than 179 million pixels.
+    understood. Files and PIL images are turned as their EXIF orientation says and converted from
+    their color profile to sRGB. Large ones are read smaller where `need` says that less will do.
+    Raises PictureError for what is no picture, is damaged, or does not fit into memory.
     """
     found = objects.plain(source)
     if isinstance(found, Path):
-        return _from_path(found, name)
+        return _from_path(found, name, need)
     if isinstance(found, bytes):
-        return _from_bytes(found, name or _file_name(source))
+        return _from_bytes(found, name or _file_name(source), need)
     if isinstance(found, Image.Image):
-        return _decoded(found, name or "image")
+        return _from_image(found, name or "image", need)
     with quiet(), objects.refusals(found):
         if isinstance(found, Tensor):
             return _picture(objects.of_tensor(found, name or "tensor"), name or "tensor")
         return _picture(objects.of_array(found, name or "array"), name or "array")
+
+
+def _from_image(image: Image.Image, name: str, need: Need) -> Picture:
+    with _refusals(name):
+        size = image.size
+    return shrinking.marked(_decoded(image, name, need, size), size)
 
 
 def _file_name(source: object) -> str:
@@ -59,31 +65,36 @@ def _file_name(source: object) -> str:
     return Path(name).name if isinstance(name, str) else "stdin"
 
 
-def _from_path(path: Path, name: str | None) -> Picture:
+def _from_path(path: Path, name: str | None, need: Need) -> Picture:
     if is_folder(path):
         raise PictureError(f"{path} is a folder: name a picture in it")
     try:
         data = path.read_bytes()
     except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
         raise PictureError(f"cannot read {path} ({reason(error)}): check the name") from None
-    return replace(_from_bytes(data, name or path.name), origin=str(path))
+    return replace(_from_bytes(data, name or path.name, need), origin=str(path))
 
 
-def _from_bytes(data: bytes, name: str) -> Picture:
+def _from_bytes(data: bytes, name: str, need: Need) -> Picture:
     _prepare()
     if not data:
         raise PictureError(f"{name} is empty (0 bytes): save or download it again")
     with _refusals(name):
-        with Image.open(io.BytesIO(data)) as image:
-            _check_size(image.size, name)
-            return _decoded(image, name)
+        with shrinking.opened(data) as image:
+            size = image.size
+            _check_size(size, name)
+            need.draft(image)
+            picture = shrinking.marked(_decoded(image, name, need, size), size)
+    if size[0] * size[1] > shrinking.WHOLE:  # the same picture, whatever was read of it
+        return replace(picture, fingerprint=fingerprint.short(data))
+    return picture
 
 
 @contextmanager
 def _refusals(name: str) -> Iterator[None]:
     """Pillow's many ways to refuse a file, as one PictureError each."""
     try:
-        with quiet():
+        with quiet():  # Pillow's bomb warning, too: ours is by memory
             yield
     except (ImpastoError, MemoryError):
         raise
@@ -93,7 +104,7 @@ def _refusals(name: str) -> Iterator[None]:
             "AVIF (HEIC with `pip install 'impasto[heif]'`)"
         ) from error
     except Image.DecompressionBombError as error:
-        raise PictureError(f"{name} has over {MAX_PIXELS:,} pixels: shrink it first") from error
+        raise PictureError(f"{name} is too large to be read ({error}): shrink it first") from error
     except Exception as error:  # Pillow raises whatever a broken file leads it to
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise PictureError(f"{name} is damaged ({reason}): save or download it again") from error
@@ -101,28 +112,28 @@ def _refusals(name: str) -> Iterator[None]:
 
 def _check_size(size: tuple[int, int], name: str) -> None:
     width, height = size
-    if width * height > MAX_PIXELS:
-        raise PictureError(
-            f"{name} is {width}x{height}, {width * height:,} pixels, over the limit of "
-            f"{MAX_PIXELS:,}: shrink it first"
-        )
     if min(size) < MIN_SIDE:
         raise PictureError(
             f"{name} is {width}x{height} px: use a picture of at least {MIN_SIDE} px a side"
         )
 
 
-def _decoded(image: Image.Image, name: str) -> Picture:
-    """The first frame of a PIL image as sRGB pixels and alpha, upright."""
+def _decoded(image: Image.Image, name: str, need: Need, own: tuple[int, int]) -> Picture:
+    """The first frame of a PIL image as sRGB pixels and alpha, upright, as large as needed; own:
+    the size it has in its file, px."""
     with _refusals(name):
-        values = None
+        need.check(image, name)
+        factor = need.factor(own, image.size)
+        values: NDArray[Any] | None = None
         if _is_deep_png(image) and _is_srgb(image.info.get("icc_profile")):
-            values = objects.unit(_decode_png16(image.fp), name)  # type: ignore[attr-defined]
+            sixteen = _decode_png16(image.fp)  # type: ignore[attr-defined]
+            values = shrinking.averaged(sixteen, factor) / np.float32(65535)
         image.load()  # lets go of the file, and turns a TIFF
         notes, orientation = _exif_of(image)
         if values is None:
-            values = _values(image, name)
-        return replace(_picture(_upright(values, orientation), name), exif=notes)
+            values = _values(image, name, factor, own)
+        upright = _upright(values.astype(np.float32, copy=False), orientation)
+        return replace(_picture(upright, name), exif=notes)
 
 
 def _exif_of(image: Image.Image) -> tuple[bytes | None, int]:
@@ -138,16 +149,20 @@ def _exif_of(image: Image.Image) -> tuple[bytes | None, int]:
     return notes, orientation
 
 
-def _values(image: Image.Image, name: str) -> NDArray[np.float32]:
-    """The values of a PIL image in [0, 1] and sRGB, h w c."""
+def _values(
+    image: Image.Image, name: str, factor: int, own: tuple[int, int]
+) -> NDArray[np.float32]:
+    """The values of a PIL image in [0, 1] and sRGB, h w c, so many times smaller."""
     profile = image.info.get("icc_profile")
     if not image.mode.startswith(("I", "F")):
-        return objects.unit(np.asarray(_to_srgb(_plain_mode(image), profile)), name)
+        image = _plain_mode(shrinking.shrunk(image, factor, own, _plain_mode))
+        return objects.unit(np.asarray(_to_srgb(image, profile)), name)
     numbers = np.asarray(image)
     if _is_unsigned(image):  # Pillow calls 32 bits signed, whatever the file says
         numbers = numbers.view(np.uint32)
     deep = image.mode.startswith("I;16")
     gray = objects.unit(numbers, name) if deep else objects.own_range(numbers, name)
+    gray = shrinking.averaged(gray, factor).astype(np.float32, copy=False)
     if not _is_srgb(profile):
         sixteen = Image.fromarray(np.rint(gray * 65535).astype(np.uint16))
         converted = _converted(sixteen, profile)

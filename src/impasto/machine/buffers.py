@@ -8,6 +8,7 @@ same order in every step, so a simple rule does better: the first gap that is la
 bottom up.
 """
 
+import contextlib
 import mmap
 import weakref
 from collections import deque
@@ -98,5 +99,6 @@ def _mapped(count: int) -> mmap.mmap:
         return mmap.mmap(-1, count)
     found = mmap.mmap(-1, count, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     if hasattr(mmap, "MADV_HUGEPAGE"):
-        found.madvise(mmap.MADV_HUGEPAGE)
+        with contextlib.suppress(OSError):  # a kernel that was built without them
+            found.madvise(mmap.MADV_HUGEPAGE)
     return found

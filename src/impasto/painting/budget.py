@@ -14,15 +14,9 @@ from typing import NamedTuple, TypeVar
 import torch
 
 from impasto.errors import PictureError
-from impasto.machine.memory import available, ran_out
+from impasto.machine.memory import PROCESS_BYTES, available, ran_out
 from impasto.scene import Scene
 
-PROCESS_BYTES = {
-    torch.bfloat16: 570_000_000,
-    torch.float16: 570_000_000,
-    torch.float32: 710_000_000,
-}
-"""Python, PyTorch, the network and the buffers of the libraries."""
 PIXEL_BYTES = 12  # one picture: RGB in float32
 EVALUATION_BYTES = {torch.bfloat16: 620, torch.float16: 620, torch.float32: 1250}
 """Per pixel of one evaluation: the features down to relu5_1 and their gradients, in `buffers`;
@@ -38,7 +32,7 @@ ONE_PASS_PICTURES = 5  # kept while one is painted: the file's, the photo's, the
 LARGEST_PASS = 1024  # px: the side of the tiles of one pass, if there is room
 GOOD_TILE = 384  # px; L-BFGS gives up part of its history before tiles get smaller
 SHORTER_HISTORIES = (10, 5)  # that L-BFGS falls back to, before Adam takes its place
-HEADROOM = 0.9  # of a limit that is planned with
+HEADROOM = 0.9  # of what a limit leaves besides the process that is planned with
 SHARE = 0.9  # of what is free, for a run that was given no limit
 SIDES = (128, 256)  # px: longest sides of the evaluations that are timed
 CARD_SIDES = (512, 1024)  # on a card, to which smaller ones are all the same
@@ -83,14 +77,16 @@ def footprint(
     margin: int,
     tile: int | None = None,
     masks: int = 0,
+    kept: int = 0,
 ) -> Footprint:
     """The quickest way to paint a picture of this size in at most `limit` bytes.
 
     Whole, if it fits; else in the largest tiles that fit, L-BFGS with a shorter history, or Adam
     in its place. margin: of a tile, px. tile: the side asked for, if one was. masks: bytes a pixel
-    that they take. Raises PictureError where not even the smallest tiles fit, with what would.
+    that they take. kept: bytes of the pictures that were read. Raises PictureError where not even
+    the smallest tiles fit, with what would.
     """
-    planned = int(limit * HEADROOM)
+    planned = _planned(limit, dtype)
     ways = [(optimizer, history)]
     if optimizer == "lbfgs":
         ways += [("lbfgs", shorter) for shorter in SHORTER_HISTORIES if shorter < history]
@@ -98,15 +94,15 @@ def footprint(
     least = 0
     for smallest in (GOOD_TILE, SMALLEST_TILE):
         for name, pairs in ways:
-            state = _state(size, dtype, name, pairs) + size[0] * size[1] * masks
+            state = _state(size, dtype, name, pairs) + size[0] * size[1] * masks + kept
             way = _fitted(size, dtype, state, planned, margin, smallest, tile)
             if way is not None:
                 return Footprint(*way, name, pairs)
             least = state + _outer(size, tile or SMALLEST_TILE, margin) * EVALUATION_BYTES[dtype]
     width, height = size
     raise PictureError(
-        f"painting {width}x{height} px takes {least / HEADROOM / 1e9:.1f} GB, more than the "
-        f"{limit / 1e9:.1f} GB there are: lower --size or raise --memory-limit"
+        f"painting {width}x{height} px takes {_limit_for(least, dtype) / 1e9:.2f} GB, more than "
+        f"the {limit / 1e9:.2f} GB there are: lower --size or raise --memory-limit"
     )
 
 
@@ -118,29 +114,42 @@ def one_pass(
     tile: int | None = None,
     channels: int = 0,
     areas: int = 0,
+    kept: int = 0,
 ) -> Footprint:
     """How a picture of this size is painted in one pass in at most `limit` bytes.
 
     `channels` is the width of the widest trained network, if there is one; `areas` the number of
-    parts that are not everywhere.
+    parts that are not everywhere, `kept` the bytes of the pictures that were read.
     Whole if it is no larger than the largest tiles, else in the largest that fit. PictureError
     where not even the smallest do.
     """
-    planned = int(limit * HEADROOM)
+    planned = _planned(limit, dtype)
     width, height = size
     pictures = ONE_PASS_PICTURES * PIXEL_BYTES + areas * AREA_BYTES
-    state = PROCESS_BYTES[dtype] + width * height * (pictures + _map_bytes(dtype))
+    state = PROCESS_BYTES[dtype] + kept + width * height * (pictures + _map_bytes(dtype))
     each = max(ONE_PASS_BYTES[dtype], CHANNEL_BYTES * channels * torch.finfo(dtype).bits // 16)
     sides = [tile] if tile else [*range(LARGEST_PASS, SMALLEST_TILE, -64), SMALLEST_TILE]
     for side in sides:
         found = state + _outer(size, side, margin) * each
         if found <= planned:
             return Footprint(found, side if side < max(size) else None, "none", 0)
-    least = (state + _outer(size, sides[-1], margin) * each) / HEADROOM
+    least = _limit_for(state + _outer(size, sides[-1], margin) * each, dtype)
     raise PictureError(
-        f"painting {width}x{height} px takes {least / 1e9:.1f} GB, more than the "
-        f"{limit / 1e9:.1f} GB there are: lower --size or raise --memory-limit"
+        f"painting {width}x{height} px takes {least / 1e9:.2f} GB, more than the "
+        f"{limit / 1e9:.2f} GB there are: lower --size or raise --memory-limit"
     )
+
+
+def _planned(limit: int, dtype: torch.dtype) -> int:
+    """The bytes of a limit that are planned with: the process is measured, the rest reckoned."""
+    process = PROCESS_BYTES[dtype]
+    return process + int((limit - process) * HEADROOM)
+
+
+def _limit_for(planned: int, dtype: torch.dtype) -> float:
+    """The limit that so many bytes are planned with."""
+    process = PROCESS_BYTES[dtype]
+    return process + (planned - process) / HEADROOM
 
 
 def _state(size: tuple[int, int], dtype: torch.dtype, optimizer: str, history: int) -> int:
@@ -211,8 +220,10 @@ class Tiling:
 
 
 def limit(asked: int | None, device: torch.device) -> int:
-    """The most bytes that the process may take: as asked for, or most of what is free."""
-    return asked or int(available(device) * SHARE)
+    """The most bytes that the process may take: as asked for, if there is so much, or most of what
+    is free."""
+    free = available(device)
+    return int(free * SHARE) if asked is None else min(asked, free)
 
 
 def mask_bytes(scene: Scene) -> int:

@@ -120,7 +120,7 @@ class OnePassRun:
     def size_of(self, scene: Scene) -> tuple[int, int]:
         """Width and height that a scene is painted at, px. PictureError for a photo too slim."""
         least = smallest_side([adain.LAYER], "reflect")
-        return scale_sizes(scene.photo.size, changed(self.settings, coarsest=0), least)[-1]
+        return scale_sizes(scene.photo.own_size, changed(self.settings, coarsest=0), least)[-1]
 
     def footprint(self, size: tuple[int, int]) -> budget.Footprint:
         """How a picture is painted in the memory there is. PictureError if that is not enough."""
@@ -132,6 +132,7 @@ class OnePassRun:
             max(size) if self.trained else self.tiling.side,
             max((network.shape.width for network in self.trained.values()), default=0),
             sum(area is not None for area in self.scene.at((16, 16)).areas),
+            self.scene.bytes,
         )
 
     def picture(self, full_size: bool = True) -> Picture:

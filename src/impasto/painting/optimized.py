@@ -14,7 +14,7 @@ from torch import Tensor
 
 from impasto import machine
 from impasto.images import Picture
-from impasto.images.folder import expanded
+from impasto.images.files import expanded
 from impasto.layers.strips import Padding
 from impasto.losses.pixels import TemporalTarget
 from impasto.machine import Compute, cuda_graph
@@ -85,7 +85,7 @@ class OptimizedRun:
         self.compute = self.engine.compute
         self.device, self.dtype = self.compute.device, self.compute.dtype
         self.network = self.engine.network
-        self.sizes = scale_sizes(self.content.size, self.settings, self.engine.smallest)
+        self.sizes = scale_sizes(self.content.own_size, self.settings, self.engine.smallest)
         self.schedule = schedule_of(self.sizes, self.settings, scene.reach)
         self.temporal = None if temporal is None else temporal.to(self.device)
         self.start = Start(scene, self.device, self.temporal)
@@ -259,6 +259,7 @@ class OptimizedRun:
             tiles.margin(self.engine.layers),
             self.tiling.side,
             self.mask_bytes,
+            self.scene.bytes,
         )
 
     def estimate(self) -> tuple[float, int]:
@@ -266,7 +267,7 @@ class OptimizedRun:
         machine.keep_large_buffers(up_to=machine.SOME_BYTES)
         longest = max(self.sizes[-1])
         sides = budget.SIDES if self.device.type == "cpu" else budget.CARD_SIDES
-        sizes = [fitted(self.content.size, min(s, longest), self.settings) for s in sides]
+        sizes = [fitted(self.content.own_size, min(s, longest), self.settings) for s in sides]
         sizes = [size for size in sizes if min(size) >= self.engine.smallest] or [self.sizes[-1]]
         with self.compute.tuned():
             trials = [self._time_one_evaluation(size) for size in dict.fromkeys(sizes)]

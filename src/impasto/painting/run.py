@@ -10,7 +10,7 @@ from torch import Tensor
 
 from impasto import images
 from impasto.images import Picture
-from impasto.images.folder import expanded
+from impasto.images.files import expanded
 from impasto.machine import Compute
 from impasto.painting import checkpoint
 from impasto.painting.budget import Footprint

@@ -12,6 +12,7 @@ from impasto.losses.pixels import TemporalTarget
 from impasto.painting.one_pass import OnePassRun
 from impasto.painting.scales import carry_up
 from impasto.scene import Scene, View
+from impasto.scene.reading import need_of
 
 NOISE_MEAN, NOISE_DEVIATION = 0.5, 0.2  # of the white noise start, in [0, 1]; clamped to it
 
@@ -54,7 +55,8 @@ class Start:
             case "style":
                 return self.scene.parts[0].strokes[0].picture
             case file:
-                return images.read(file)
+                need = need_of(self.scene.settings, self.scene.settings.size)
+                return images.read(file, need=need)
 
     def _shown(self, view: View) -> Float[Tensor, "1 3 h w"]:
         """The start picture; of white noise, the photo."""

@@ -4,7 +4,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from impasto.errors import SettingError
-from impasto.images import Picture, fit, folder, paintings
+from impasto.images import Need, Picture, fit, folder, paintings
 from impasto.losses.moments import mix
 from impasto.scene import recolor
 from impasto.scene.recolor import Recoloring
@@ -88,4 +88,4 @@ def _palette_of(style: AnyPicture) -> Tensor:
             f"palette style takes the painting's colors, but {style} is a trained network: name a "
             "picture"
         )
-    return small(paintings.picture(folder.sources(style)[0]))
+    return small(paintings.picture(folder.sources(style)[0], Need(SMALL)))

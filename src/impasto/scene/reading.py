@@ -10,10 +10,11 @@ from typing import Any
 
 from torch import Tensor
 
-from impasto import fingerprint
+from impasto import fingerprint, machine
 from impasto.errors import PictureError, SettingError, WeightsError
-from impasto.images import Picture, fit, folder, masks, objects, paintings
-from impasto.scene.colors import Colors
+from impasto.images import Need, Picture, fit, folder, masks, objects, paintings
+from impasto.machine.memory import check_limit
+from impasto.scene.colors import SMALL, Colors
 from impasto.scene.regions import (
     AnyPicture,
     Part,
@@ -37,19 +38,26 @@ class Reader:
     """Reads the pictures of a scene, and keeps a list of them for the recipe.
 
     `inputs` are the pictures by what they are, `networks` the files of trained networks, `sources`
-    says what each is called, to find it again. Raises ImpastoError for what cannot be read or does
-    not fit.
+    says what each is called, to find it again, `notes` what a front end should tell its user.
+    Raises ImpastoError for what cannot be read or does not fit; before anything is read, for a
+    memory limit that cannot be kept.
     """
 
     def __init__(self, settings: Settings) -> None:
+        compute = machine.start(settings.device, settings.precision)
+        check_limit(settings.memory_limit, compute.dtype)
         self.settings = settings
         self.inputs: dict[str, Picture] = {}
         self.networks: dict[str, Path] = {}
         self.sources: dict[str, Any] = {}
+        self.notes: list[str] = []
 
-    def picture(self, what: str, source: AnyPicture) -> Picture:
-        """A picture, or a built-in painting by its name."""
-        picture = self.inputs[what] = paintings.picture(source)
+    def picture(self, what: str, source: AnyPicture, side: int) -> Picture:
+        """A picture of which so many px of the long side are needed, or a built-in painting by its
+        name. All of a photo is needed where its own size is painted."""
+        whole = what == "content" and self.settings.original_size
+        need = need_of(self.settings, None if whole else side)
+        picture = self.inputs[what] = paintings.picture(source, need)
         if what in SEEN and picture.alpha is not None and not bool(picture.alpha.any()):
             raise PictureError(
                 f"the {SEEN[what]} {picture.name!r} is fully transparent: there is nothing to see"
@@ -58,12 +66,12 @@ class Reader:
 
     def mask(self, what: str, source: AnyPicture, of: Picture) -> Tensor:
         """A mask of a picture. PictureError if it is black or has other proportions."""
-        read = self.picture(what, objects.drawn(source))
-        mask, (width, height) = masks.read(read), read.size
-        if abs(math.log(width / height * of.size[1] / of.size[0])) > math.log(PROPORTIONS):
+        read = self.picture(what, objects.drawn(source), max(of.size))
+        mask, (width, height), its = masks.read(read), read.own_size, of.own_size
+        if abs(math.log(width / height * its[1] / its[0])) > math.log(PROPORTIONS):
             raise PictureError(
                 f"the {what} {read.name!r} is {width}x{height} px, but {of.name!r} is "
-                f"{of.size[0]}x{of.size[1]}: give both the same proportions"
+                f"{its[0]}x{its[1]}: give both the same proportions"
             )
         return mask
 
@@ -126,10 +134,14 @@ class Reader:
         crops = for_each(settings.style_crop or (WHOLE,), count, "style_crop", is_main)
         strokes: list[Strokes] = []
         for style, share, scale, crop in zip(styles, shares, scales, crops, strict=True):
+            note = paintings.stands_before(style)
+            self.notes += [note] if note and note not in self.notes else []
             found = folder.sources(style)
             each = share / sum(shares) / len(found) / len(settings.style_turn)
             for source in found:
-                picture = paintings.picture(source)
+                least = min(crop.right - crop.left, crop.bottom - crop.top)
+                need = need_of(settings, math.ceil(settings.size * scale / least))
+                picture = paintings.picture(source, need)
                 if len(found) > 1:  # a folder may hold more than memory does
                     picture = self._enough_of(picture, scale, crop)
                 self.inputs[f"{region.name} painting {len(self.inputs)}"] = picture
@@ -185,6 +197,14 @@ def _check_seen(painting: Picture) -> None:
             f"{part} of the painting {painting.name!r} can be seen: make it less transparent, or "
             "choose another mask or crop"
         )
+
+
+def need_of(settings: Settings, side: int | None) -> Need:
+    """What a picture is read for: so many px of its long side, and enough for its colors; in the
+    memory that the settings leave, if that is not a card's."""
+    card = machine.choose_device(settings.device).type == "cuda"
+    wanted = None if side is None else max(side, SMALL)
+    return Need(wanted, limit=None if card else settings.memory_limit)
 
 
 def fingerprint_of(picture: Picture) -> str:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from impasto.errors import SettingError
 from impasto.images import Picture, Source, paintings
-from impasto.images.folder import exists, expanded
+from impasto.images.files import exists, expanded
 from impasto.images.objects import is_numbers
 from impasto.scene.strokes import Strokes
 from impasto.settings import Strength

@@ -34,6 +34,8 @@ from impasto.scene.view import View
 from impasto.settings import FILE_OR, Settings
 from impasto.version import __version__
 
+RESULT_BYTES = 40  # per pixel of a result at the photo's own size, until it is a file
+
 
 class Scene:
     """A photo with its regions. Raises ImpastoError for what cannot be read or does not fit."""
@@ -49,9 +51,12 @@ class Scene:
         regions: Sequence[Region] = (),
     ) -> None:
         _check_given(content, regions)
-        self.settings, reader = settings, Reader(settings)
+        reader = Reader(settings)
+        self.settings = settings
         self.inputs, self.networks, self.sources = reader.inputs, reader.networks, reader.sources
-        self.photo = reader.picture("content", content)
+        self.notes = reader.notes
+        """What a front end should tell its user."""
+        self.photo = reader.picture("content", content, settings.size)
         self.sources["content"] = reader.name_of("content")
         asked = _with_rest(regions, style, style_mask)
         self.mask = None if mask is None else reader.mask("mask", mask, self.photo)
@@ -60,7 +65,7 @@ class Scene:
         self.sources["regions"] = []
         palette = None
         if settings.palette not in ("none", "style") and settings.keep_colors == "none":
-            palette = reader.picture("palette", settings.palette)
+            palette = reader.picture("palette", settings.palette, SMALL)
         first = paintings_of(asked[-1].style)[0]
         self.colors = Colors(settings, self.opaque_photo, first, palette)
         self.parts = merged(
@@ -146,7 +151,7 @@ class Scene:
         """What is painted with what, as JSON holds it; `start` is the picture it starts from."""
         prints = dict(self.fingerprints)
         if start is not None:
-            prints["start"] = fingerprint_of(start)
+            prints["start"] = start.fingerprint or fingerprint_of(start)
         return {
             "impasto": __version__,
             "torch": torch.__version__,
@@ -164,10 +169,26 @@ class Scene:
             recorded["palette"] = self.inputs["palette"].origin
         return recorded | {name: name_of(recorded[name], words) for name, words in FILE_OR.items()}
 
+    @property
+    def bytes(self) -> int:
+        """The memory of all pictures that were read, and of the result at the photo's own size if
+        the settings ask for that."""
+        pictures = [self.photo, self.opaque_photo, *self.inputs.values()]
+        pictures += [strokes.picture for part in self.parts for strokes in part.strokes]
+        masks = [self.mask, *(area for part in self.parts for area in part.areas or ())]
+        maps = [m for p in pictures for m in (p.pixels, p.alpha)] + masks
+        storages = [m.untyped_storage() for m in maps if m is not None]
+        width, height = self.photo.size if self.settings.original_size else (0, 0)
+        kept = {storage.data_ptr(): storage.nbytes() for storage in storages}
+        return sum(kept.values()) + width * height * RESULT_BYTES
+
     @cached_property
     def fingerprints(self) -> dict[str, str]:
         """The fingerprints of all pictures that were read, and of networks' files."""
-        found = {name: fingerprint_of(picture) for name, picture in self.inputs.items()}
+        found = {
+            name: picture.fingerprint or fingerprint_of(picture)
+            for name, picture in self.inputs.items()
+        }
         return found | {
             name: fingerprint.of_file(path)[: fingerprint.DIGITS]
             for name, path in self.networks.items()

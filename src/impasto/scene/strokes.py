@@ -79,8 +79,9 @@ def turned(picture: Picture, turn: Turn) -> Picture:
         pixels = pixels.flip(-1)
         alpha = None if alpha is None else alpha.flip(-1)
     quarters, rest = divmod(turn.degrees, 90)
-    pixels = pixels.rot90(int(quarters) % 4, (2, 3))
-    alpha = None if alpha is None else alpha.rot90(int(quarters) % 4, (2, 3))
+    if quarters % 4:  # else the painting itself: a large one is not kept twice
+        pixels = pixels.rot90(int(quarters) % 4, (2, 3))
+        alpha = None if alpha is None else alpha.rot90(int(quarters) % 4, (2, 3))
     if rest:
         seen = torch.ones_like(pixels[:, :1]) if alpha is None else alpha
         turned = _rotated(torch.cat([pixels * seen, seen], 1), math.radians(rest))

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from impasto import fingerprint, images
 from impasto.errors import PictureError
-from impasto.images.folder import expanded, pictures_in
+from impasto.images.files import expanded
+from impasto.images.folder import pictures_in
 
 FEW = 200  # photos: a network that knows fewer may paint what they do not show badly
 KEPT = 512 * 1024**2  # bytes of shrunken photos that stay in memory
@@ -84,7 +85,7 @@ class Photos:
         raise PictureError(f"no photo under {self.folder} can be read: name a folder that has some")
 
     def _read(self, path: Path) -> Tensor:
-        picture = images.read(path)
+        picture = images.read(path, need=images.Need(self.side, short=self.side))
         width, height = picture.size
         scale = self.side / min(width, height)
         if scale < 1:

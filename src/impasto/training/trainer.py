@@ -20,7 +20,7 @@ from torch import Tensor
 from impasto import images, machine
 from impasto.errors import DivergedError, PictureError, SettingError
 from impasto.images import Picture
-from impasto.images.folder import expanded
+from impasto.images.files import expanded
 from impasto.networks import residual, vgg
 from impasto.networks.layer_names import smallest_side
 from impasto.networks.residual import Residual, Shape

@@ -20,7 +20,7 @@ from torch import Tensor
 from impasto import fingerprint, images, machine
 from impasto.errors import PictureError, SettingError
 from impasto.images import Picture
-from impasto.images.folder import expanded
+from impasto.images.files import expanded
 from impasto.painting import OnePassRun, OptimizedRun, start_run
 from impasto.scene import AnyPicture, Region, Scene, Style
 from impasto.settings import Settings, changed

@@ -21,6 +21,7 @@ from impasto.errors import PictureError, SettingError
 from impasto.video.frames import colors_of, in_memory, pixels_of, turn_of
 
 WITH_ALPHA = {"vp8": "libvpx", "vp9": "libvpx-vp9"}  # decoders that read it; the usual ones do not
+FRAME_BYTES = 40  # per pixel of a frame: decoded, converted, and as float32
 EARLIER = 2  # seconds before a part that reading begins
 MICROSECONDS = 1_000_000  # a second, in FFmpeg's own time base
 NO_VIDEOS = ("image2", "tty")  # of FFmpeg's formats: pictures, and text as a terminal shows it
@@ -217,11 +218,12 @@ class Clip:
             if first is None:
                 raise PictureError(f"{self.path} has no frame that can be read: download it again")
         width, height = first.width, first.height
-        if width * height > images.MAX_PIXELS or min(width, height) < images.MIN_SIDE:
+        if min(width, height) < images.MIN_SIDE:
             raise PictureError(
                 f"{self.path} is {width}x{height} px: it must have {images.MIN_SIDE} px a side or "
-                f"more, and at most {images.MAX_PIXELS:,} in all"
+                "more"
             )
+        images.check_room(str(self.path), (width, height), width * height * FRAME_BYTES)
         self.colors = colors_of(first)
         turned = turn_of(first).aside
         self.size = (height, width) if turned else (width, height)

@@ -50,7 +50,7 @@ def classify(
     """
     from impasto import images
     from impasto.cli.outputs import check_place
-    from impasto.evaluation.classify import Classifier, agreement, check_count, seen
+    from impasto.evaluation.classify import NEED, Classifier, agreement, check_count, seen
     from impasto.images import paintings
     from impasto.reports import plots
 
@@ -64,7 +64,7 @@ def classify(
     views: list[View] = []
     squares = []
     for source in pictures:
-        picture = paintings.picture(source)
+        picture = paintings.picture(source, NEED)
         prediction = classifier.predict(picture)
         compared = agreement(views[0].prediction, prediction) if views else None
         views.append(View(source, strength_of(Path(source)), prediction, compared))

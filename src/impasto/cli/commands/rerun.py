@@ -94,7 +94,6 @@ def rerun(
     from impasto import images
     from impasto.cli import outputs as output
     from impasto.cli.run import paint
-    from impasto.images import paintings
     from impasto.painting import start_run
     from impasto.scene import Scene
 
@@ -106,7 +105,7 @@ def rerun(
                 "with `impasto stylize`"
             )
     there, sources = Whereabouts(picture, inputs), recipe["sources"]
-    photo = paintings.picture(content or there.found(sources["content"], "photo", "--content"))
+    photo = content or there.found(sources["content"], "photo", "--content")
     regions = [_region(region, there, style) for region in sources["regions"]]
     mask = sources.get("mask") and there.found(sources["mask"], "mask")
     settings = there.settings(_again(recipe["settings"], given(options)), given(options))

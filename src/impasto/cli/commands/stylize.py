@@ -34,7 +34,8 @@ def stylize(
         The photo, a file; - reads it from stdin.
     styles
         The paintings: files, folders of pictures, or the names of built-in ones (`impasto styles`
-        lists them); - reads one from stdin. Several are blended, see --style-weights.
+        lists them; ./NAME means a file or folder called so); - reads one from stdin. Several are
+        blended into one picture, see --style-weights.
     mask
         Where to paint: white is painted, black stays the photo, gray is between.
     region
@@ -50,21 +51,24 @@ def stylize(
     if not styles and not region:
         raise SettingError(NO_PAINTING)
 
-    from impasto import images
     from impasto.cli import outputs as output
+    from impasto.cli import words
     from impasto.cli.inputs import pictures
     from impasto.cli.regions import regions
     from impasto.cli.run import paint
     from impasto.painting import start_run
     from impasto.scene import Scene
 
+    words.check_photo(content, styles)
     parts, main_mask = regions(region, style_mask)
     names = [*styles, *(str(part.style) for part in parts)]
     default = None if content == STDIN else output.beside(Path(content), names, ".png")
     masks = [str(m) for part in parts for m in (part.mask, part.style_mask) if m is not None]
     inputs = [content, *names, *masks, *map(str, (mask, main_mask))]
     checked = output.check(outputs, default, inputs, resume)
-    photo, *paintings = pictures([content, *styles])
-    photo = images.read(photo) if isinstance(photo, str) else photo
+    if hint := words.each_photo(content, styles):
+        output.say(outputs.quiet, hint)
+    first, *paintings = pictures([content, *styles])
+    photo = Path(first) if isinstance(first, str) else first
     scene = Scene(photo, paintings or None, settings, mask, main_mask, parts)
     return paint(start_run(scene, resume), checked)

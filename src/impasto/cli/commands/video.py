@@ -171,6 +171,8 @@ def _take(
 def _announce(film: "Film", progress: "Progress") -> None:
     """Say what is about to be done."""
     clip, (width, height) = film.clip, film.size
+    for note in film.scene.notes:
+        progress.say(note)
     progress.say(
         f"painting {clip.name} ({clip.count} frames of {width}x{height} px) in the "
         f"style of {' and '.join(film.scene.paintings)}: {film.settings.preset}"
