@@ -81,9 +81,9 @@ def closed_picture() -> Image.Image:
 @pytest.mark.parametrize(
     ("bad", "words"),
     [
-        (torch.rand(3, 32, 32, device="meta"), "on meta"),
+        (torch.rand(3, 32, 32, device="meta"), "a meta tensor"),
         (torch.rand(3, 32, 32).to_sparse(), "sparse_coo"),
-        (torch.rand(0, 3, 32, 32), "0 numbers"),
+        (torch.rand(0, 3, 32, 32), "holds nothing"),
         (torch.rand(3, 32, 32).to(torch.float8_e4m3fn), "float8"),
         (torch.full((3, 32, 32), torch.nan), "outside"),
         (torch.full((3, 32, 32), 1.2), "outside"),

@@ -41,6 +41,24 @@ def send(name: str) -> None:
     os.kill(os.getpid(), getattr(signal, name))
 
 
+@pytest.fixture(autouse=True)
+def usual_signals() -> Iterator[None]:
+    """As a terminal has them: who starts the tests in the background may have them ignored."""
+    usual = {
+        "SIGINT": signal.default_int_handler,
+        "SIGTERM": signal.SIG_DFL,
+        "SIGHUP": signal.SIG_DFL,
+    }
+    before = {
+        getattr(signal, name): signal.signal(getattr(signal, name), handler)
+        for name, handler in usual.items()
+        if hasattr(signal, name)
+    }
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
 @pytest.fixture
 def after_two(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Do something behind the second step of a run."""
@@ -484,7 +502,7 @@ def test_stdin_is_read_once(monkeypatch: pytest.MonkeyPatch, photo: Path) -> Non
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(photo.read_bytes())))
     name, picture = pictures(["poppies", STDIN])
     assert name == "poppies"
-    assert isinstance(picture, images.Picture)
+    assert picture == photo.read_bytes()
     with pytest.raises(SettingError, match="two pictures want stdin"):
         pictures([STDIN, "poppies", STDIN])
 

@@ -76,17 +76,17 @@ def test_results_come_in_the_order_anyone_would_give(
 ) -> None:
     """The painting, a good result, and far behind a few steps, another painting's, the photo and
     noise; the other way round for the distance to the photo."""
-    changes = {"size": 160, "coarsest": 80, "precision": "float32"}
-    good = impasto.stylize(china, "great-wave", steps=(30, 20), **changes).picture
+    changes = {"size": 128, "coarsest": 64, "precision": "float32"}
+    good = impasto.stylize(china, "great-wave", steps=(24, 12), **changes).picture
     few: dict[str, object] = {"steps": (1, 1), "detail_steps": 0}
     hasty = impasto.stylize(china, "great-wave", **few, **changes).picture
-    wrong = impasto.stylize(china, "composition-viii", steps=(30, 20), **changes).picture
-    noise = torch.rand(3, 128, 192, generator=torch.Generator().manual_seed(0))
+    wrong = impasto.stylize(china, "composition-viii", steps=(24, 12), **changes).picture
+    noise = torch.rand(3, 85, 128, generator=torch.Generator().manual_seed(0))
     verdicts = {
         name: the_judge.judge(picture)
         for name, picture in {
             "photo": china, "good": good, "hasty": hasty, "wrong": wrong, "noise": noise,
-            "painting": paintings.read("great-wave").resized(192, 128),
+            "painting": paintings.read("great-wave").resized(128, 85),
         }.items()
     }  # fmt: skip
     style = {name: verdict.style for name, verdict in verdicts.items()}

@@ -107,7 +107,7 @@ def test_float16_paints_the_picture_of_float32(astronaut: torch.Tensor) -> None:
         for precision in ("float32", "float16")
     )
     ends = [result.history[-1]["total"] for result in (exact, found)]
-    assert ends[1] == pytest.approx(ends[0], rel=0.03)
+    assert ends[1] == pytest.approx(ends[0], rel=0.06)
     assert ends[0] < 0.7 * exact.history[0]["total"]
     assert found.recipe["features"] == "float16"
 

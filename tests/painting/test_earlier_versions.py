@@ -56,7 +56,8 @@ def test_the_settings_of_a_checkpoint_are_todays() -> None:
 
 
 def test_a_checkpoint_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """To the picture of then, but for what another processor rounds otherwise."""
+    """From the pixels of then, without the memory of L-BFGS, which had another form: to a picture
+    like that of then."""
     with safe_open(CHECKPOINT, framework="pt") as stored:
         facts = json.loads(stored.metadata()["impasto"])
         tensors = {key: stored.get_tensor(key) for key in stored.keys()}
@@ -69,7 +70,7 @@ def test_a_checkpoint_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     *_, last = library.steps(photo, "great-wave", settings, resume=own)
     assert last.step == last.steps == 6
     then = images.read(PNG).pixels
-    assert float((last.picture().pixels - then).abs().mean()) < 0.01
+    assert float((last.picture().pixels - then).abs().mean()) < 0.03
 
 
 def test_the_network_that_ships_is_read() -> None:

@@ -158,13 +158,15 @@ class Minimizer:
         self.first_loss, self.last_loss = numbers["first_loss"], numbers["last_loss"]
         self.restarts, self.retreats = numbers["restarts"], numbers["retreats"]
         self.sgd_rate = numbers["sgd_rate"]
-        self.steps, self.unit = numbers["steps"], numbers["unit"]
+        self.steps, self.unit = numbers.get("steps", 0), numbers.get("unit", 0.0)
         memory: dict[str, Any] = {
             name.removeprefix("optimizer."): value
             for name, value in {**tensors, **numbers}.items()
             if name.startswith("optimizer.")
         }
-        if memory:
+        gradient = memory.get("gradient")
+        of_squares = gradient is not None and gradient.dim() > 1  # 0.1.0: it begins with no memory
+        if memory and not of_squares:
             self.optimizer = self._optimizer()
             _load_into(self.optimizer, memory, self.pixels)
 
