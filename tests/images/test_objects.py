@@ -22,6 +22,7 @@ from impasto import images
 from impasto.errors import ImpastoError, PictureError, SettingError
 from impasto.images import Picture, masks, paintings
 from impasto.images.folder import sources
+from impasto.images.objects import several
 from impasto.scene import Scene
 from impasto.settings import settings_for
 
@@ -209,3 +210,12 @@ def test_a_picture_is_what_it_says(pixels: Any, alpha: Any, words: str) -> None:
     picture.__dict__.update(pixels=pixels, alpha=alpha)
     with pytest.raises(PictureError, match=words):
         picture.__post_init__()
+
+
+def test_one_picture_or_several(file: Path) -> None:
+    assert several(str(file)) == [str(file)]
+    assert several([file, "poppies"]) == [file, "poppies"]
+    assert several((PIXELS, PIXELS))[1] is PIXELS
+    rows = PIXELS.tolist()
+    assert several(rows) == [rows]
+    assert several([]) == []

@@ -27,7 +27,7 @@ from impasto.augmentation import samples
 from impasto.errors import PictureError, SettingError
 from impasto.images import Picture, Source, paintings
 from impasto.images.folder import sources
-from impasto.images.objects import ROUNDING, refusals
+from impasto.images.objects import ROUNDING, refusals, several
 from impasto.losses.moments import Moments
 from impasto.machine.device import Precision
 from impasto.networks import adain
@@ -264,8 +264,7 @@ def _sources(styles: Styles | None) -> list[Source | Picture]:
     """What is to be measured, the pictures of folders one by one; all that ship if None."""
     if styles is None:
         return list(paintings.PAINTINGS)
-    several: Sequence[Any] = styles if isinstance(styles, list | tuple) else [styles]
-    found = [one for style in several for one in sources(style)]
+    found = [one for style in several(styles) for one in sources(style)]
     if not found:
         raise SettingError("there is no style: name a painting, a file or a folder")
     return found

@@ -13,6 +13,7 @@ from torch import Tensor
 from impasto import images, losses, machine
 from impasto.evaluation import measures
 from impasto.images import Picture, Source, color, paintings
+from impasto.images.objects import several
 from impasto.networks import vgg
 from impasto.networks.lpips import LAYERS as ALEXNET_LAYERS
 from impasto.networks.lpips import LPIPS, Network
@@ -139,9 +140,9 @@ class Judge:
 def evaluate(
     content: Source | Picture,
     style: Source | Picture,
-    results: Sequence[Source | Picture],
+    results: Source | Picture | Sequence[Source | Picture],
     lpips: Network = "alexnet",
 ) -> list[Verdict]:
-    """A verdict on each result. Raises PictureError for what is no picture, or too small."""
+    """A verdict on each result, or on the one. Raises PictureError for what cannot be judged."""
     judge = Judge(content, style, lpips)
-    return [judge.judge(result) for result in results]
+    return [judge.judge(result) for result in several(results)]

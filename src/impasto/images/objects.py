@@ -68,12 +68,11 @@ def drawn(source: object) -> object:
     return layers[0] if layers else source
 
 
-def is_numbers(source: object, depth: int = 0) -> bool:
-    """True for rows of numbers in lists or tuples: a picture, and not several."""
-    parts = list(source) if isinstance(source, list | tuple) else []
-    if parts:
-        return is_numbers(parts[0], depth + 1)
-    return depth in (2, 3) and isinstance(source, int | float | np.number)
+def several(source: object) -> list[Any]:
+    """The pictures of a list, or the one thing it is; rows of numbers are one picture."""
+    if isinstance(source, list | tuple) and not _is_numbers(source):
+        return list(source)
+    return [source]
 
 
 def of_array(array: NDArray[Any], name: str) -> Float32[np.ndarray, "h w c"]:
@@ -238,3 +237,11 @@ def _check_finite(values: NDArray[Any], name: str) -> None:
             f"{name} has {bad} values that are NaN or infinite: replace them first, as with "
             "numpy.nan_to_num"
         )
+
+
+def _is_numbers(source: object, depth: int = 0) -> bool:
+    """True for rows of numbers in lists or tuples."""
+    parts = list(source) if isinstance(source, list | tuple) else []
+    if parts:
+        return _is_numbers(parts[0], depth + 1)
+    return depth in (2, 3) and isinstance(source, int | float | np.number)

@@ -12,7 +12,7 @@ from torch import Tensor
 from impasto.errors import SettingError
 from impasto.images import Picture, Source, paintings
 from impasto.images.files import exists, expanded
-from impasto.images.objects import is_numbers
+from impasto.images.objects import several
 from impasto.scene.strokes import Strokes
 from impasto.settings import Strength
 from impasto.weights import trained
@@ -81,7 +81,7 @@ def paintings_of(style: Style) -> list[AnyPicture]:
 
     Raises SettingError where there is none.
     """
-    found = list(style) if isinstance(style, list | tuple) and not is_numbers(style) else [style]
+    found = several(style)
     if not found or any(isinstance(one, str) and not one.strip() for one in found):
         raise SettingError(
             "there is no painting: name a file, or one that ships (`impasto styles`)"
