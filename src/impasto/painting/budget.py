@@ -33,6 +33,7 @@ LARGEST_PASS = 1024  # px: the side of the tiles of one pass, if there is room
 GOOD_TILE = 384  # px; L-BFGS gives up part of its history before tiles get smaller
 SHORTER_HISTORIES = (10, 5)  # that L-BFGS falls back to, before Adam takes its place
 HEADROOM = 0.9  # of what a limit leaves besides the process that is planned with
+HOLES = 20_000_000  # bytes of a limit that the C library leaves unused, after large pictures
 SHARE = 0.9  # of what is free, for a run that was given no limit
 SIDES = (128, 256)  # px: longest sides of the evaluations that are timed
 CARD_SIDES = (512, 1024)  # on a card, to which smaller ones are all the same
@@ -101,8 +102,8 @@ def footprint(
             least = state + _outer(size, tile or SMALLEST_TILE, margin) * EVALUATION_BYTES[dtype]
     width, height = size
     raise PictureError(
-        f"painting {width}x{height} px takes {_limit_for(least, dtype) / 1e9:.2f} GB, more than "
-        f"the {limit / 1e9:.2f} GB there are: lower --size or raise --memory-limit"
+        f"painting {width}x{height} px takes {_limit_for(least, dtype) / 1e9:.3g} GB, more than "
+        f"the {limit / 1e9:.3g} GB there are: lower --size or raise --memory-limit"
     )
 
 
@@ -135,21 +136,21 @@ def one_pass(
             return Footprint(found, side if side < max(size) else None, "none", 0)
     least = _limit_for(state + _outer(size, sides[-1], margin) * each, dtype)
     raise PictureError(
-        f"painting {width}x{height} px takes {least / 1e9:.2f} GB, more than the "
-        f"{limit / 1e9:.2f} GB there are: lower --size or raise --memory-limit"
+        f"painting {width}x{height} px takes {least / 1e9:.3g} GB, more than the "
+        f"{limit / 1e9:.3g} GB there are: lower --size or raise --memory-limit"
     )
 
 
 def _planned(limit: int, dtype: torch.dtype) -> int:
     """The bytes of a limit that are planned with: the process is measured, the rest reckoned."""
     process = PROCESS_BYTES[dtype]
-    return process + int((limit - process) * HEADROOM)
+    return process + int((limit - process) * HEADROOM) - HOLES
 
 
 def _limit_for(planned: int, dtype: torch.dtype) -> float:
     """The limit that so many bytes are planned with."""
     process = PROCESS_BYTES[dtype]
-    return process + (planned - process) / HEADROOM
+    return process + (planned + HOLES - process) / HEADROOM
 
 
 def _state(size: tuple[int, int], dtype: torch.dtype, optimizer: str, history: int) -> int:
