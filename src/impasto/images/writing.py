@@ -115,12 +115,7 @@ def recipe_of(path: Path) -> dict[str, Any]:
     """How a picture was made, from its file. PictureError if the file does not say."""
     try:
         with warnings.catch_warnings(action="ignore"), Image.open(path) as image:
-            text = getattr(image, "text", {}).get(RECIPE_KEY) or image.getexif().get(TIFF_RECIPE)
-            if text is None:
-                comment = image.getexif().get_ifd(IFD.Exif).get(USER_COMMENT, b"")
-                if isinstance(comment, bytes):
-                    comment = comment.removeprefix(ASCII).decode("ascii", "replace")
-                text = comment.removeprefix(RECIPE_KEY) if RECIPE_KEY in comment[:16] else None
+            text = getattr(image, "text", {}).get(RECIPE_KEY) or _recipe_in_exif(image)
     except BROKEN as error:
         why = reason(error) if isinstance(error, OSError) else str(error) or type(error).__name__
         raise PictureError(f"cannot read {path} ({why}): check the name") from None
@@ -134,6 +129,20 @@ def recipe_of(path: Path) -> dict[str, Any]:
             "has saved anew, do"
         ) from None
     return found
+
+
+def _recipe_in_exif(image: Image.Image) -> str | None:
+    """The recipe in a tag of its own or in the user comment; None where EXIF has none, or is
+    broken."""
+    try:
+        notes = image.getexif()
+        text: str | None = notes.get(TIFF_RECIPE)
+        comment = notes.get_ifd(IFD.Exif).get(USER_COMMENT, b"")
+    except BROKEN:
+        return None
+    if isinstance(comment, bytes):
+        comment = comment.removeprefix(ASCII).decode("ascii", "replace")
+    return text or (comment.removeprefix(RECIPE_KEY) if RECIPE_KEY in comment[:16] else None)
 
 
 @dataclass
