@@ -4,6 +4,7 @@ Whatever fails, there is one line and no traceback, and a picture that was paint
 """
 
 import io
+import logging
 import os
 import shutil
 import signal
@@ -29,9 +30,10 @@ from impasto.painting import checkpoint
 from impasto.painting.optimized import OptimizedRun
 from impasto.reports import plots
 from impasto.video import timelapse
-from small import SMALL_WORDS, Run
+from small import Run
 
 FAST = ("--size", 48, "--coarsest", 0, "--steps", 4, "--precision", "float32")
+ONE_PASS = ("--preset", "instant", "--size", 48)
 SIGNALS = [("SIGINT", 130), ("SIGTERM", 143), ("SIGHUP", 129)]
 unix = pytest.mark.skipif(os.name != "posix", reason="only Unix has these")
 full = pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has it")
@@ -111,9 +113,9 @@ def test_a_signal_while_a_finished_picture_is_saved_loses_nothing(
 ) -> None:
     plain = images.encode
     monkeypatch.setattr(images, "encode", lambda *a: send("SIGTERM") or plain(*a))
-    status, _, err = impasto("stylize", photo, "poppies", "-o", tmp_path / "a.png", *SMALL_WORDS)
+    status, _, err = impasto("stylize", photo, "poppies", "-o", tmp_path / "a.png", *ONE_PASS)
     assert status == 0, err
-    assert images.read(tmp_path / "a.png").size == (64, 43)
+    assert images.read(tmp_path / "a.png").size == (48, 32)
 
 
 @unix
@@ -197,11 +199,11 @@ def test_a_stdout_that_takes_no_more_is_said_in_a_line(
         )
         assert len(err.splitlines()) == 1
     target = tmp_path / "a.png"
-    given = ["stylize", str(photo), "poppies", "-o", str(target), *map(str, SMALL_WORDS)]
+    given = ["stylize", str(photo), "poppies", "-o", str(target), *map(str, ONE_PASS)]
     with stream("w") as out:
         monkeypatch.setattr(sys, "stdout", out)
         assert main([*given, "--json", "-q"]) == 1
-    assert images.read(target).size == (64, 43)
+    assert images.read(target).size == (48, 32)
     given[given.index(str(target))] = "-"
     with stream("w") as out:
         monkeypatch.setattr(sys, "stdout", out)
@@ -215,10 +217,10 @@ def test_a_stderr_that_takes_no_more_is_passed_over(
 ) -> None:
     with open("/dev/full", "w") as err:  # noqa: PTH123
         monkeypatch.setattr(sys, "stderr", err)
-        words = [str(photo), "poppies", "-o", str(tmp_path / "a.png"), *map(str, SMALL_WORDS)]
+        words = [str(photo), "poppies", "-o", str(tmp_path / "a.png"), *map(str, ONE_PASS)]
         assert main(["stylize", *words]) == 0
         assert main(["stylize", *words]) == 2  # it exists
-    assert images.read(tmp_path / "a.png").size == (64, 43)
+    assert images.read(tmp_path / "a.png").size == (48, 32)
 
 
 def test_closed_streams_are_opened(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -249,7 +251,7 @@ def test_the_picture_on_stdout(
     monkeypatch.chdir(tmp_path)
     out = io.TextIOWrapper(io.BytesIO())
     monkeypatch.setattr(sys, "stdout", out)
-    assert main(["stylize", str(photo), "poppies", "-o", name, *map(str, FAST), "-q"]) == 0
+    assert main(["stylize", str(photo), "poppies", "-o", name, *map(str, ONE_PASS), "-q"]) == 0
     assert images.read(out.buffer.getvalue()).size == (48, 32)  # type: ignore[attr-defined]
     assert list(tmp_path.iterdir()) == []
 
@@ -348,6 +350,7 @@ def test_warnings_of_libraries_are_not_shown_but_those_of_impasto_are(
     with warnings.catch_warnings():
         warnings.simplefilter("default")
         with edge.guarded():
+            logging.getLogger("matplotlib").warning("created a temporary cache directory")
             warnings.warn("Possibly corrupt EXIF data", UserWarning, stacklevel=1)
             warnings.warn("a JPEG has no room for it", LeftOutWarning, stacklevel=1)
     assert capsys.readouterr().err == "impasto: a JPEG has no room for it\n"

@@ -157,7 +157,7 @@ def test_broken_exif_is_no_recipe(tmp_path: Path, block: bytes) -> None:
     """Where a PNG's EXIF is broken, `info` says that there is no recipe."""
     target = tmp_path / "a.png"
     Image.new("RGB", (32, 32)).save(target, exif=block)
-    with pytest.raises(PictureError, match=r"does not say how it was made|cannot read"):
+    with pytest.raises(PictureError, match="does not say how it was made"):
         images.recipe_of(target)
 
 

@@ -4,6 +4,7 @@ Whatever happens, the user gets a line that says what to do; the traceback is sh
 environment has IMPASTO_TRACEBACK.
 """
 
+import logging
 import os
 import signal
 import sys
@@ -120,17 +121,19 @@ def guarded() -> Iterator[None]:
     """Streams, signals and warnings as the command wants them, and as they were afterwards."""
     _open_closed()
     out, err = sys.stdout, sys.stderr
+    last = logging.lastResort  # where libraries log to, if nobody has said where else
     streams: Any = _Stream(out, "stdout"), _Stream(err, "stderr")
     with SIGNALS, warnings.catch_warnings():
         warnings.simplefilter("always", LeftOutWarning)
         warnings.showwarning = _show_warning
         sys.stdout, sys.stderr = streams
+        logging.lastResort = logging.NullHandler()
         try:
             yield
         finally:
             with suppress(StdoutError):
                 sys.stdout.flush()
-            sys.stdout, sys.stderr = out, err
+            sys.stdout, sys.stderr, logging.lastResort = out, err, last
 
 
 def _open_closed() -> None:
