@@ -79,6 +79,7 @@ def test_predictions_are_the_same_whatever_a_picture_comes_as(classifier: Classi
     with Image.open(path) as image:
         array = np.asarray(image)
         found = classifier.classify([path, image, array, images.read(path)])
+    found += classifier.classify(str(path))  # one, by its name
     for other in found[1:]:
         torch.testing.assert_close(other.probabilities, found[0].probabilities)
 

@@ -105,6 +105,12 @@ def sounds(path: Path) -> list[bytes]:
         return [bytes(p) for p in container.demux(container.streams.audio[0]) if p.size]
 
 
+def test_the_home_folder_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with pytest.raises(PictureError, match=f"cannot read {tmp_path}/none.mp4"):
+        Clip(Path("~/none.mp4"))
+
+
 @pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv", ".webm"])
 @pytest.mark.parametrize("shown", [STEADY, UNEVEN], ids=["steady", "uneven"])
 def test_every_frame_keeps_its_time(tmp_path: Path, suffix: str, shown: tuple[int, ...]) -> None:

@@ -7,7 +7,7 @@ these networks soon do not, and how fast their confidence falls with `strength` 
 """
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -21,6 +21,7 @@ from torch.nn import functional as F
 from impasto import fingerprint, images, machine, weights
 from impasto.errors import SettingError, WeightsError
 from impasto.images import Picture, Source, paintings
+from impasto.images.objects import several
 from impasto.networks import vgg
 
 NETWORKS = ("efficientnet-lite0", "vgg19")
@@ -106,13 +107,14 @@ class Classifier:
         self.network = network
         self._logits = _efficientnet_lite0() if network == "efficientnet-lite0" else _vgg19()
 
-    def classify(self, pictures: Iterable[Source | Picture]) -> list[Prediction]:
-        """What the network sees in each picture. Raises PictureError for what is none.
+    def classify(self, pictures: Source | Iterable[Source | Picture]) -> list[Prediction]:
+        """What the network sees in each picture, or in one. Raises PictureError for what is none.
 
         Pictures are paths, PIL images, arrays or tensors (see `images.read`), or the names of
         built-in paintings.
         """
-        return [self.predict(paintings.picture(picture, NEED)) for picture in pictures]
+        each = pictures if isinstance(pictures, Iterator) else several(pictures)
+        return [self.predict(paintings.picture(picture, NEED)) for picture in each]
 
     @machine.neutral()
     @torch.no_grad()

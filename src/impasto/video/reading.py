@@ -18,6 +18,7 @@ from torch import Tensor
 
 from impasto import images
 from impasto.errors import PictureError, SettingError
+from impasto.images.files import expanded
 from impasto.video.frames import colors_of, in_memory, pixels_of, turn_of
 
 WITH_ALPHA = {"vp8": "libvpx", "vp9": "libvpx-vp9"}  # decoders that read it; the usual ones do not
@@ -48,6 +49,7 @@ class Clip:
     """
 
     def __init__(self, path: Path, start: float = 0.0, end: float | None = None) -> None:
+        path = expanded(path)
         self.path, self.start, self.end = path, start, end
         if not 0 <= start < (math.inf if end is None else end):
             raise SettingError(
