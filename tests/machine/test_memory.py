@@ -119,7 +119,7 @@ def test_the_limit_is_kept_by_the_whole_process(tmp_path: Path) -> None:
         "from impasto.settings import settings_for\n"
         "painting = paintings.read('great-wave')\n"
         "photo = images.Picture(painting.pixels.flip(-1)).resized(800, 560)\n"
-        "settings = settings_for(size=800, coarsest=0, steps=2, history=5,\n"
+        "settings = settings_for(size=800, coarsest=0, steps=1, history=5,\n"
         "                        memory_limit='1300M', precision='float32')\n"
         "run = OptimizedRun(Scene(photo, painting, settings))\n"
         "for _ in run.paint(): pass\n"

@@ -53,7 +53,7 @@ def test_more_strength_is_further_from_the_photo(photo: Path) -> None:
     """In the features of relu4_2: the content term without its weight, 0.1 (2 (1 - strength))^2."""
     distances = []
     for strength in (0.1, 0.4, 0.8):
-        history = painted(photo, strength=strength, steps=(20, 15)).history
+        history = painted(photo, strength=strength, steps=(8, 8)).history
         distances.append(history[-1]["content"] / (0.4 * (1 - strength) ** 2))
     assert distances == sorted(distances)
     assert distances[0] < distances[2] / 3

@@ -179,7 +179,7 @@ def stopped(write: Any, after: int) -> Any:
 def test_optimized_frames_start_from_the_last_and_are_held_to_it(tmp_path: Path) -> None:
     source = filmed(tmp_path / "in.mp4", 3)
     photos, found = pixels_of(source), {}
-    settings = settings_for(size=96, coarsest=0, steps=10, precision="float32", start="noise")
+    settings = settings_for(size=96, coarsest=0, steps=8, precision="float32", start="noise")
     for temporal in (0.0, 0.6):
         film = Film(Clip(source), "great-wave", settings, temporal=temporal)
         found[temporal] = [frame.pixels for frame in film.paint()]
