@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 KILLS = 2
-RUN = ("--size", "64", "--coarsest", "32", "--steps", "40", "--precision", "float32", "--quiet")
+RUN = ("--size", "64", "--coarsest", "32", "--steps", "12", "--precision", "float32", "--quiet")
 
 
 def start(photo: Path, target: Path, *words: str) -> subprocess.Popen[bytes]:
