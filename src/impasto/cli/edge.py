@@ -159,6 +159,12 @@ def _show_warning(
         print(warnings.formatwarning(message, category, filename, lineno, line), file=sys.stderr)
 
 
+def _ran_out(error: BaseException) -> bool:
+    from impasto.machine import memory  # which loads PyTorch
+
+    return memory.ran_out(error)
+
+
 def refuse(message: str, status: int = 2) -> int:
     """One line on stderr; the status to exit with."""
     print(f"impasto: {message}", file=sys.stderr)
@@ -172,7 +178,7 @@ def one_line(error: BaseException) -> str:
     text = " ".join(str(error).split())
     if isinstance(error, ImpastoError):
         return text
-    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "memory" in text):
+    if isinstance(error, MemoryError | RuntimeError) and _ran_out(error):
         return "there is not enough memory for this picture: use a smaller --size"
     if isinstance(error, OSError) and error.strerror:
         what = f"{error.filename} cannot be used" if error.filename else "the system refuses"

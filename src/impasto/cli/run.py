@@ -211,8 +211,9 @@ class RunToFile:
         if plot is not None:
             styles = ", ".join(result.recipe["style"])
             title = f"{result.recipe['content']} in the style of {styles}"
-            figure = lambda: plots.write(plots.losses(result.history, title), plot)  # noqa: E731
-            if self.extras.make(f"the plot {plot}", figure):
+            if self.extras.make(
+                f"the plot {plot}", lambda: plots.write(plots.losses(result.history, title), plot)
+            ):
                 written.append(plot)
         return written
 

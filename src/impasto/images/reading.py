@@ -125,7 +125,7 @@ def _decoded(image: Image.Image, name: str, need: Need, own: tuple[int, int]) ->
         need.check(image, name)
         factor = need.factor(own, image.size)
         values: NDArray[Any] | None = None
-        if _is_deep_png(image) and _is_srgb(image.info.get("icc_profile")):
+        if shrinking.is_deep_png(image) and _is_srgb(image.info.get("icc_profile")):
             sixteen = _decode_png16(image.fp)  # type: ignore[attr-defined]
             values = shrinking.averaged(sixteen, factor) / np.float32(65535)
         image.load()  # lets go of the file, and turns a TIFF
@@ -210,12 +210,6 @@ def _converted(colors: Image.Image, profile: bytes | None) -> Image.Image | None
         return ImageCms.profileToProfile(colors, source, target, outputMode="RGB")
     except (ImageCms.PyCMSError, OSError):
         return None  # the plain numbers are the best reading left
-
-
-def _is_deep_png(image: Image.Image) -> bool:
-    """True for a PNG of 16-bit color that is not decoded yet."""
-    tiles = getattr(image, "tile", None)
-    return bool(image.format == "PNG" and tiles and tiles[0].args in ("RGB;16B", "RGBA;16B"))
 
 
 def _decode_png16(file: Any) -> NDArray[np.uint16]:

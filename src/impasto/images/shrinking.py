@@ -75,7 +75,7 @@ class Need:
         found = width * height * READ_BYTES // factor**2
         if factor > 1:
             mode = "I;16" if image.mode.startswith("I;16") else image.mode
-            each = DEEP_BYTES if _is_deep(image) else STORED_BYTES.get(mode, 4)
+            each = DEEP_BYTES if is_deep_png(image) else STORED_BYTES.get(mode, 4)
             found += width * height * each
         found += width * height * CODEC_BYTES.get(image.format or "PNG", 12)
         if image.info.get("progressive"):
@@ -188,7 +188,7 @@ def _own_size(image: Image.Image) -> tuple[int, int]:
     return image.size[0] * times, image.size[1] * times
 
 
-def _is_deep(image: Image.Image) -> bool:
-    """True for a PNG of 16-bit color."""
+def is_deep_png(image: Image.Image) -> bool:
+    """True for a PNG of 16-bit color that is not decoded yet."""
     tiles = getattr(image, "tile", None)
-    return bool(image.format == "PNG" and tiles and "16B" in str(tiles[0].args))
+    return bool(image.format == "PNG" and tiles and tiles[0].args in ("RGB;16B", "RGBA;16B"))

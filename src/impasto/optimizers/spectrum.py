@@ -6,8 +6,7 @@ waves are. sum s . y / sum s . s over the coefficients of a pair's Fourier trans
 curvature, and over all directions and the last few pairs it is soon known. L-BFGS begins with one
 number for all of them, and in many dimensions it is long before the pairs correct that. So it works
 on z = W^-1 x, where W divides each wave by the square root of its curvature: in z all are equally
-steep, which is called a preconditioner. W is a filter that reaches a few pixels: a part of z is
-about the part of x in its place.
+steep, which is called a preconditioner.
 """
 
 import math
@@ -24,7 +23,7 @@ REACH = 32  # px beyond each border of a picture that are filtered with it
 FIRST_PAIRS = 8  # before the curvatures are used
 LONGER = 1.5  # times as many pairs before they are measured anew
 LAST_PAIRS = 16  # of these, the newest, are measured: an average of more is no better
-SEEN = 1024  # px: of larger pictures the middle is measured, with hundreds of squares and waves
+SEEN = 1024  # px: of larger pictures the middle is measured, with hundreds of waves of each length
 LEAST = 0.2  # times the median curvature: less is taken for that, negative ones as well
 
 

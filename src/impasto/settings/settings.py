@@ -219,7 +219,7 @@ class Settings:
     precondition: bool = setting(
         True,
         "Let L-BFGS learn how steep the loss is along each frequency and color of the picture, and "
-        "step further where it is flat; off, it is the textbook's.",
+        "step further where the loss is flat; off, L-BFGS is the textbook's.",
         group="Optimization",
     )
     steps: Counts = setting(
