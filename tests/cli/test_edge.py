@@ -19,13 +19,11 @@ import pytest
 
 from impasto import images, studies
 from impasto.augmentation import folder as augmentation
-from impasto.cli import app, edge, main
+from impasto.cli import edge, main
 from impasto.cli.commands import evaluate
-from impasto.cli.inputs import pictures
 from impasto.cli.progress import Progress
 from impasto.cli.run import RunToFile
-from impasto.cli.words import STDIN, as_meant
-from impasto.errors import LeftOutWarning, SettingError
+from impasto.errors import LeftOutWarning
 from impasto.painting import checkpoint
 from impasto.painting.optimized import OptimizedRun
 from impasto.reports import plots
@@ -457,57 +455,6 @@ def test_names_of_255_bytes_are_written(impasto: Run, photo: Path, tmp_path: Pat
     status, _, err = impasto("stylize", photo, "poppies", "-o", target, *words, *FAST)
     assert status == 0, err
     assert sorted(tmp_path.iterdir()) == sorted([target, plot, film, state])
-
-
-# Words
-
-
-def test_a_list_that_begins_below_zero_is_a_value() -> None:
-    words = ["stylize", "a.jpg", "b", "--style-turn", "-90,0", "--strength", "-1"]
-    assert as_meant(app, words) == [*words[:3], "--style-turn=-90,0", *words[5:]]
-    words = ["study", "sheet", "a.jpg", "--styles", "b", "--style-turn", "-90,0", "45"]
-    assert as_meant(app, words)[-2:] == ["--style-turn=-90,0", "45"]
-
-
-def test_a_turn_below_zero_is_painted(impasto: Run, photo: Path, tmp_path: Path) -> None:
-    target = tmp_path / "a.png"
-    words = ("--style-turn", "-90,0", "-o", target, *FAST, "-q")
-    status, _, err = impasto("stylize", photo, "poppies", *words)
-    assert status == 0, err
-    assert images.recipe_of(target)["settings"]["style_turn"] == ["-90", "0"]
-
-
-def test_a_dash_in_the_place_of_a_picture_is_stdin() -> None:
-    for given, expected in (
-        (["stylize", "-", "a"], ["stylize", STDIN, "a"]),
-        (["stylize", "a", "-", "-o", "-"], ["stylize", "a", STDIN, "-o", "-"]),
-        (["stylize", "a", "-q", "-"], ["stylize", "a", "-q", STDIN]),
-        (["texture", "--force", "-"], ["texture", "--force", STDIN]),
-    ):
-        assert as_meant(app, given) == expected
-
-
-def test_a_painting_from_stdin(
-    impasto: Run, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    stdin = io.TextIOWrapper(io.BytesIO(photo.read_bytes()))
-    monkeypatch.setattr(sys, "stdin", stdin)
-    own = Path(shutil.copy(photo, tmp_path / "own.png"))
-    status, _, err = impasto("stylize", own, "-", *FAST)
-    assert status == 0, err
-    assert images.recipe_of(tmp_path / "own-stdin.png")["style"] == ["stdin"]
-    status, _, err = impasto("stylize", "-", "-", "-o", tmp_path / "b.png")
-    assert (status, len(err.splitlines())) == (2, 1)
-    assert "two pictures want stdin" in err
-
-
-def test_stdin_is_read_once(monkeypatch: pytest.MonkeyPatch, photo: Path) -> None:
-    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(photo.read_bytes())))
-    name, picture = pictures(["poppies", STDIN])
-    assert name == "poppies"
-    assert picture == photo.read_bytes()
-    with pytest.raises(SettingError, match="two pictures want stdin"):
-        pictures([STDIN, "poppies", STDIN])
 
 
 # Markup
