@@ -1,8 +1,9 @@
 """The judge: by hand, by identities, and in the order that anyone would give."""
 
 import json
+import math
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -67,7 +68,10 @@ def test_layers_are_what_the_means_are_of(the_judge: evaluate.Judge, china: imag
 def test_the_painting_itself_is_no_distance_from_itself(the_judge: evaluate.Judge) -> None:
     painting = paintings.read("great-wave")
     verdict = the_judge.judge(painting.resized(*images.fit(painting.size, 256)))
-    for name in ("style", "style_gram", "vgg_gram", "vgg_wasserstein", "color", "cast"):
+    for name in (
+        "style", "style_gram", "vgg_gram", "vgg_wasserstein", "color", "cast", "nearest_stroke",
+        "speckle",
+    ):  # fmt: skip
         assert getattr(verdict, name) == pytest.approx(0, abs=1e-4), name
     assert verdict.lpips > 0.3
 
@@ -153,6 +157,52 @@ def test_bare_patches() -> None:
     assert measures.bare(image, sky) == 1 / 16
     assert measures.bare(image, torch.rand_like(image)) == 0
     assert measures.bare(sky, sky) == 0
+
+
+def test_nearest_stroke_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The painting has (0, 0), (2, 0) and (1, 3): a mean of (1, 1), and (-1, -1), (1, -1), (0, 2)
+    from there. (3, 1) is (2, 0) from it: to (1, -1) the cosine is 1 / sqrt 2. (1, 9) lies with
+    the third: 0."""
+    painting = torch.tensor([[0.0, 2, 1], [0, 0, 3]]).view(1, 2, 1, 3)
+    picture = torch.tensor([[3.0, 1], [1, 9]]).view(1, 2, 1, 2)
+    found = measures.nearest_stroke(picture, painting)
+    assert found == pytest.approx((1 - 1 / math.sqrt(2)) / 2, abs=1e-6)
+    assert measures.nearest_stroke(painting, painting) == pytest.approx(0, abs=1e-6)
+    features = torch.rand(1, 4, 20, 30, generator=torch.Generator().manual_seed(0))
+    other = torch.rand(1, 4, 20, 30, generator=torch.Generator().manual_seed(1))
+    whole = measures.nearest_stroke(features, other)
+    monkeypatch.setattr(measures, "PLACES", 100)
+    thinned = measures.nearest_stroke(features, other)
+    assert thinned == measures.nearest_stroke(features[..., ::3, ::3], other[..., ::3, ::3])
+    assert thinned > whole
+
+
+def test_a_painting_cut_to_pieces_is_made_of_strokes(the_judge: evaluate.Judge) -> None:
+    """Its two halves in the other order are nearer than the photo."""
+    painting = paintings.read("great-wave")
+    small = painting.resized(*images.fit(painting.size, 192))
+    swapped = replace(small, pixels=small.pixels.roll(96, -1))
+    near = the_judge.judge(swapped).nearest_stroke
+    assert near < 0.4 * the_judge.judge(the_judge.content).nearest_stroke
+
+
+def test_speckle_is_color_without_light(china: images.Picture) -> None:
+    """Colored grain in a plain sky raises it, more grain more; gray grain hardly, strokes as in
+    the painting not at all."""
+    lab = torch.zeros(1, 3, 64, 64)
+    lab[:, :1] = 60 + 20 * torch.sin(torch.arange(64) / 3.0).view(1, 1, 1, 64)
+    lab[:, 1:2] = 0.3 * lab[:, :1]  # the color goes with the light
+    grain = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    colored, gray = grain * torch.tensor([0.0, 1, 1]).view(1, 3, 1, 1), grain[:, :1]
+    assert measures.speckle(lab, lab) == 0
+    assert measures.speckle(lab.flip(-1).roll(16, -1), lab) < 0.05
+    little, much = (measures.speckle(lab + amount * colored, lab) for amount in (1, 3))
+    assert 1.2 < little < 1.5  # two channels of deviation 1
+    assert much == pytest.approx(3 * little, rel=0.02)
+    light = lab + torch.cat([3 * gray, torch.zeros(1, 2, 64, 64)], 1)
+    assert measures.speckle(light, lab) < 0.25 * much
+    photo = color.oklab(china.pixels) * 100
+    assert measures.speckle(photo + colored.repeat(1, 1, 2, 3), photo) > 0.3
 
 
 def test_oklab_of_known_colors_and_back() -> None:

@@ -15,7 +15,7 @@ from impasto import images, weights
 from impasto.errors import SettingError, WeightsError
 from impasto.networks import residual, vgg
 from impasto.networks.residual import Residual, Shape, doubled, fresh
-from impasto.objective import StyleMoments, objective_of
+from impasto.objective import Styles, objective_of
 from impasto.scene import Scene
 from impasto.settings import settings_for
 from impasto.training import onnx as export
@@ -190,7 +190,7 @@ def test_the_network_that_ships_paints_like_its_painting() -> None:
     chelsea = images.read(EXAMPLES / "chelsea.jpg").resized(192, 128)
     scene = Scene(chelsea, "great-wave", settings)
     layers = tuple(dict(settings.style_layers) | dict(settings.content_layers))
-    styles = StyleMoments(vgg.load("vgg19", layers), settings, 16)
+    styles = Styles(vgg.load("vgg19", layers), settings, 16)
     objective = objective_of(scene.at((192, 128)), styles)
     with torch.no_grad():
         painted = network(chelsea.pixels).clamp(0, 1)

@@ -13,7 +13,7 @@ from impasto import images, scene
 from impasto.errors import ImpastoError, PictureError, SettingError
 from impasto.images import color, paintings
 from impasto.networks import vgg
-from impasto.objective import StyleMoments
+from impasto.objective import Styles
 from impasto.scene import strokes
 from impasto.settings import settings_for
 
@@ -111,7 +111,7 @@ def test_a_blend_is_the_mean_of_its_styles(photo: Path) -> None:
 
     def moments(*styles: str) -> torch.Tensor:
         found = scene.Scene(photo, list(styles), settings)
-        return StyleMoments(network, settings, 16).of(found.parts[0], 64, None)["relu3_1"].second
+        return Styles(network, settings, 16).of(found.parts[0], 64, None)["relu3_1"].second
 
     mean = (moments("great-wave") + moments("poppies")) / 2
     torch.testing.assert_close(moments("great-wave", "poppies"), mean)

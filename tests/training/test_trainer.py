@@ -14,7 +14,7 @@ from torch import Tensor
 from impasto import images
 from impasto.errors import DivergedError, PictureError, SettingError
 from impasto.networks import residual
-from impasto.objective import StyleMoments, objective_of
+from impasto.objective import Styles, objective_of
 from impasto.painting import Step
 from impasto.scene import Scene
 from impasto.settings import TrainingSettings, settings_for
@@ -97,7 +97,7 @@ def test_the_objective_is_the_optimizers(folder: Path) -> None:
     trainer = Trainer("great-wave", folder, settings, TRAINING)
     photo, painted = (trainer.photos.crop(64, seeded(seed)) for seed in (0, 1))
     scene = Scene(images.read(photo), "great-wave", settings)
-    objective = objective_of(scene.at((64, 64)), StyleMoments(trainer.vgg, settings, 16))
+    objective = objective_of(scene.at((64, 64)), Styles(trainer.vgg, settings, 16))
     expected, slope = objective.loss(painted)
     terms, gradient = trainer.loss(photo, painted)
     for name, value in expected.items():

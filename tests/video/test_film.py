@@ -14,7 +14,7 @@ from PIL import Image
 
 from impasto.errors import PictureError, SettingError
 from impasto.losses.pixels import TemporalTarget
-from impasto.objective import StyleMoments, objective_of
+from impasto.objective import Styles, objective_of
 from impasto.painting import OptimizedRun
 from impasto.scene import Scene
 from impasto.settings import settings_for
@@ -198,7 +198,7 @@ def test_the_temporal_loss_by_hand_and_in_tiles(astronaut: torch.Tensor) -> None
     target = TemporalTarget(astronaut + 0.1, mask, 3.0)
     run, view = OptimizedRun(scene, temporal=target), scene.at((64, 64))
     assert torch.equal(run.start.at(view)[..., :16], target.image[..., :16])
-    styles = StyleMoments(run.network, settings, 32)
+    styles = Styles(run.network, settings, 32)
     made = {tile: objective_of(view, styles, tile, target).loss(astronaut) for tile in (None, 32)}
     plain = objective_of(view, styles).loss(astronaut)
     for terms, gradient in made.values():

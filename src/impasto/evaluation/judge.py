@@ -20,6 +20,7 @@ from impasto.networks.lpips import LPIPS, Network
 
 LARGEST = 1024  # px, long side at which pictures are judged
 STRUCTURE_SIDE = 256  # px, for the measures that compare all positions with each other
+STROKE_LAYERS = ("relu2", "relu3")  # of AlexNet or VGG-16: a stroke is larger than relu1 sees
 VGG_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 
 
@@ -40,6 +41,13 @@ class Verdict:
     similarities on relu3_1, of the network with mean activations of one (theirs has others)."""
     style: float
     """The style distance: sliced Wasserstein on AlexNet, a network that was not optimized."""
+    nearest_stroke: float
+    """How far each place is from the nearest stroke of the painting: 1 - cos of centered features,
+    mean of relu2 and relu3 of the network of `lpips` (the measure that Kolkin et al. 2022, NNST,
+    minimize on VGG-16)."""
+    speckle: float
+    """How much fine color there is beyond the painting's: colored grain in plain places. See
+    `measures.speckle`; OKLab times 100."""
     style_gram: float
     """Relative Gram distance on AlexNet, mean over five layers."""
     vgg_wasserstein: float
@@ -96,6 +104,11 @@ class Judge:
 
         seen, aimed = (self.alexnet.features(image) for image in (out, painting))
         lpips = self._lpips(out, photo)
+        if self.lpips is self.alexnet:
+            strokes = [(seen[n], aimed[n]) for n in STROKE_LAYERS]
+        else:
+            both = [self.lpips.features(image) for image in (out, painting)]
+            strokes = [(both[0][n], both[1][n]) for n in STROKE_LAYERS]
         deep, target = (self.network(x, [*VGG_LAYERS, "relu4_2"]) for x in (out, painting))
         photo_deep = self.network(photo, ["relu4_2"])
         layers = {
@@ -112,6 +125,8 @@ class Judge:
             content=float(losses.content(deep["relu4_2"], photo_deep["relu4_2"], "relative")),
             color=measures.colors(labs[0], labs[2]),
             cast=float((labs[0].mean((2, 3)) - labs[2].mean((2, 3))).norm()),
+            nearest_stroke=sum(measures.nearest_stroke(a, b) for a, b in strokes) / len(strokes),
+            speckle=measures.speckle(labs[0], labs[2]),
             score=(1 + lpips) * (1 + means["style"]),
             checkerboard=measures.checkerboard(out),
             halo=measures.halo(labs[0], labs[1]),

@@ -9,10 +9,12 @@ from torch.nn import functional as F
 
 from impasto import losses
 from impasto.images import color
-from impasto.losses import moments
+from impasto.losses import matching, moments
+from impasto.losses.matching import Bank
 
 DIRECTIONS, QUANTILES = 128, 512  # of sliced Wasserstein distances
 GRID = 8  # px, the period of the pattern that checkerboards are looked for with: 2 and 4 divide it
+PLACES = 16384  # of a layer, evenly spaced, that are compared with each other
 BLOCK = 64  # px, over which such a pattern must hold still
 
 
@@ -41,6 +43,38 @@ def colors(a: Float[Tensor, "1 3 h w"], b: Float[Tensor, "1 3 y x"]) -> float:
     directions = angles / angles.norm(dim=1, keepdim=True)
     x, y = (_quantiles(directions @ image.flatten(2)[0]) for image in (a, b))
     return math.sqrt(float((x - y).square().mean()) * 3)
+
+
+def nearest_stroke(a: Float[Tensor, "1 c h w"], b: Float[Tensor, "1 c y x"]) -> float:
+    """The mean distance of a's vectors to the nearest of b's: 1 - cos, less the mean of b.
+
+    Of larger maps 16384 evenly spaced places each are compared.
+    """
+    mine, its = (_thinned(features) for features in (a, b))
+    vectors = its[0].flatten(1).T
+    bank = Bank.of(vectors, vectors.mean(0), None, torch.float32)
+    total, _ = matching.distance(mine, matching.nearest(mine, bank), bank)
+    return float(total) / mine[0, 0].numel()
+
+
+def speckle(a: Float[Tensor, "1 3 h w"], b: Float[Tensor, "1 3 y x"]) -> float:
+    """How much more fine color a has than b that does not go with light and dark; OKLab, its units.
+
+    Fine: the picture less itself blurred over 17 px. In squares of 16 px the colors are fitted to
+    the lightness, as those of a stroke or an outline are; e is the mean square of what is left. The
+    root of the mean by which each quantile of a's e lies above that of b's: speckle is where a
+    plain place has more colors than any place as plain in b.
+    """
+    left = []
+    for lab in (a, b):
+        fine = lab - F.avg_pool2d(F.pad(lab, (8, 8, 8, 8), mode="replicate"), 17, 1)
+        side = min(2 * GRID, *lab.shape[-2:])
+        light, chroma = fine[:, :1], fine[:, 1:]
+        together = F.avg_pool2d(light * chroma, side).square()
+        fitted = together / F.avg_pool2d(light.square(), side).clamp_min(1e-9)
+        rest = (F.avg_pool2d(chroma.square(), side) - fitted).clamp_min(0).sum(1)
+        left.append(_quantiles(rest.flatten(1)))
+    return math.sqrt(float((left[0] - left[1]).clamp_min(0).mean()))
 
 
 def self_similarity(a: Float[Tensor, "1 c h w"], b: Float[Tensor, "1 c h w"]) -> float:
@@ -107,6 +141,12 @@ def bare(image: Float[Tensor, "1 3 h w"], photo: Float[Tensor, "1 3 h w"]) -> fl
         return 0.0
     usual = painted[flat].quantile(0.75)
     return float((flat & (painted < usual / 3)).float().mean())
+
+
+def _thinned(features: Float[Tensor, "1 c h w"]) -> Float[Tensor, "1 c y x"]:
+    """Every k-th row and column, so that at most 16384 places are left."""
+    step = math.ceil(math.sqrt(features[0, 0].numel() / PLACES))
+    return features[:, :, ::step, ::step]
 
 
 def _deviations(lab: Float[Tensor, "1 c h w"], side: int) -> Float[Tensor, "1 y x"]:

@@ -53,6 +53,11 @@ def stride_of(layer: str) -> int:
     return int(2 ** halvings([layer]))
 
 
+def channels_of(layer: str) -> int:
+    """The channels of a layer's feature map: 64 in the first block, at most 512."""
+    return min(64 << block_of(layer) - 1, 512)
+
+
 def receptive_field(layer: str) -> int:
     """The side, in px, of the part of the picture that one position of a VGG-19 layer sees.
 

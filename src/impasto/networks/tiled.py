@@ -1,6 +1,6 @@
 """Whole pictures measured tile by tile: a painting's moments, a photo's feature maps."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import torch
 from jaxtyping import Float
@@ -34,10 +34,12 @@ def style_moments(
     tile: int | None = None,
     statistics: torch.dtype | None = None,
     guides: Guides | None = None,
+    show: Callable[[Tile, Features], None] | None = None,
 ) -> dict[str, Moments]:
     """The moments of a painting at each of the layers, over tiles of that side if given.
 
-    `guides` say how much each position of the painting counts.
+    `guides` say how much each position of the painting counts. `show` is given each tile's
+    features.
     """
     names = tuple(layers)
     sums: dict[str, Moments] = {}
@@ -46,6 +48,8 @@ def style_moments(
     for piece in tiles.cut(style.shape[-2], style.shape[-1], side, names, wrap):
         with torch.no_grad():
             features = network(piece.outer.taken_from(style), names)
+        if show is not None:
+            show(piece, features)
         for layer in names:
             inner = piece.inner_features(layer, features[layer])
             guide = (guides or {}).get(layer)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from impasto.networks.layer_names import receptive_field, stride_of
@@ -30,7 +30,7 @@ class Box:
     left: int
     right: int
 
-    def crop(self, image: Float[Tensor, "b c h w"]) -> Tensor:
+    def crop(self, image: Shaped[Tensor, "*_ h w"]) -> Tensor:
         """The part of an image inside the box: a view."""
         return image[..., self.top : self.bottom, self.left : self.right]
 

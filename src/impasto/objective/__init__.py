@@ -2,6 +2,6 @@
 
 from impasto.objective.objective import Objective, Target, Terms
 from impasto.objective.spec import Spec
-from impasto.objective.targets import StyleMoments, objective_of
+from impasto.objective.targets import Styles, matching_bytes, objective_of
 
-__all__ = ["Objective", "Spec", "StyleMoments", "Target", "Terms", "objective_of"]
+__all__ = ["Objective", "Spec", "Styles", "Target", "Terms", "matching_bytes", "objective_of"]

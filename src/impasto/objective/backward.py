@@ -22,6 +22,7 @@ from impasto.networks.tiled import Guides
 from impasto.networks.tiles import Tile
 from impasto.networks.vgg import Features
 from impasto.objective import guides, loss_scaling
+from impasto.objective.matching import Matching
 from impasto.objective.samples import Samples
 
 
@@ -59,6 +60,7 @@ class Slopes:
     content: Mapping[str, ContentTarget]
     content_guides: Guides
     samples: Samples
+    matching: Matching
     scaled: bool
     """Whether gradients are multiplied on their way, as those in float16 have to be."""
     style: dict[str, list[StyleSlope]] = field(default_factory=dict)
@@ -70,10 +72,10 @@ class Slopes:
     scale: float | Tensor = 1.0
     """What the gradient is multiplied with on its way; see `loss_scaling`."""
 
-    def scale_for(self, tile: Tile, content: Tensor) -> Tensor:
+    def scale_for(self, tile: Tile, content: Tensor, steepness: Tensor) -> Tensor:
         """What this tile's gradient is multiplied with on its way; the tile's share of the content
-        term is bounded by that of all content layers."""
-        sizes = list(self.sizes)
+        term is bounded by that of all content layers. steepness: see `Matching.term`."""
+        sizes = [*self.sizes, steepness.sqrt()]
         for layer, target in self.content.items():
             count = target.inside(tile, layer).numel()
             sizes.append(loss_scaling.size_of_content(content, target.factor, count))
@@ -104,6 +106,7 @@ class Slopes:
             guide = guides.inside(slope.guides, tile, layer)
             n = slope.n / self.scale
             moments.pull_back(inner, guide, n, slope.mean, slope.second, onto=own)
+        self.matching.add_slope(tile, layer, inner, self.scale, own)
         if layer in self.content:
             self._add_content(tile, layer, inner, own)
         if layer in self.sampled:

@@ -28,12 +28,13 @@ from impasto.networks.tiles import Tile
 from impasto.networks.vgg import VGG, Features
 from impasto.objective import guides, loss_scaling
 from impasto.objective.backward import ContentTarget, Slopes, StyleSlope, gradient_of
+from impasto.objective.matching import Banks, Matching
 from impasto.objective.samples import Samples, Vectors
 from impasto.objective.spec import Spec
 
 Terms = dict[str, Float[Tensor, ""]]
-"""Loss terms by name, already weighted: `content`, `style`, (`structure`, `tv`, `range`,
-`temporal`) and their sum, `total`."""
+"""Loss terms by name, already weighted: `content`, `style`, (`matching`, `structure`, `tv`,
+`range`, `temporal`) and their sum, `total`."""
 
 
 @dataclass(frozen=True)
@@ -42,16 +43,17 @@ class Target:
 
     `guides` say how much each position belongs to the part (Gatys et al. 2017, eq. 7; our weight
     is the square of their guide T), all of them equally where a layer has none. `weight`
-    multiplies the part's style loss.
+    multiplies the part's losses of style and of matching, for which it has `banks`.
     """
 
     moments: Mapping[str, Moments]
     guides: Guides = field(default_factory=dict)
     weight: float = 1.0
+    banks: Banks = field(default_factory=dict)
 
 
 class Objective:
-    """alpha L_content + beta L_style + tv L_tv (+ L_structure + L_range) as a function of pixels.
+    """alpha L_content + beta L_style + tv L_tv (+ L_matching + L_structure + L_range) of pixels.
 
     L_content = sum_l v_l content(F_l, P_l) and
     L_style = sum_r t_r a_r sum_l w_l sum_k style_k(M_rl, M*_rl)
@@ -82,7 +84,10 @@ class Objective:
         self.structure_layers = {
             n: w for n, w in spec.structure_layers if w and spec.structure_weight
         }
-        self.layers = tuple({**content_layers, **self.style_layers, **self.structure_layers})
+        matching_layers = {n: w for n, w in spec.matching_layers if w and spec.matching_weight}
+        self.layers = tuple(
+            {**content_layers, **self.style_layers, **matching_layers, **self.structure_layers}
+        )
         self.content_guides, self.visible_guides = content_guides or {}, visible_guides or {}
         self.statistics = statistics_for(spec.style_losses, content.device)
         self.size = content.shape[-2], content.shape[-1]
@@ -97,6 +102,12 @@ class Objective:
         }
         self.samples = Samples(self.size, self.structure_layers, self.visible_guides)
         self.structure = self._samples_of(content) if self.structure_layers else {}
+        self.matching = Matching(
+            self.size,
+            [(target.banks, target.guides, target.weight) for target in self.targets],
+            {layer: spec.matching_weight * weight for layer, weight in matching_layers.items()},
+            self._visible_positions,
+        )
 
     def use_tiles(self, tile: int | None) -> None:
         """Compute in tiles of that side from now on, px; None for the whole picture at once."""
@@ -104,12 +115,21 @@ class Objective:
         wrap = self.network.padding == "circular"
         self.tiles = tiles.cut(*self.size, tile or max(self.size), self.layers, wrap)
 
-    def limited(self, style_layers: Iterable[str]) -> "Objective":
-        """The same targets at some of the style layers alone: no content, no self-similarity."""
-        made, chosen = copy.copy(self), set(style_layers)
-        made.style_layers = {n: w for n, w in self.style_layers.items() if n in chosen}
-        made.content, made.structure_layers = {}, {}
-        made.layers, made.samples = tuple(made.style_layers), Samples(self.size, (), {})
+    def limited(
+        self, style_layers: Iterable[str] | None, matching: bool = True
+    ) -> "Objective":
+        """The same targets at some of the style layers alone, without content and self-similarity,
+        or of all terms (None); without the strokes that places are held to, unless `matching`."""
+        made = copy.copy(self)
+        chosen = None if style_layers is None else set(style_layers)
+        made.matching = self.matching.limited(chosen if matching else set())
+        if chosen is not None:
+            made.style_layers = {n: w for n, w in self.style_layers.items() if n in chosen}
+            made.content, made.structure_layers = {}, {}
+            made.samples = Samples(self.size, (), {})
+        made.layers = tuple(
+            {**made.content, **made.style_layers, **made.matching.weights, **made.structure_layers}
+        )
         made.use_tiles(self.tile)
         return made
 
@@ -126,23 +146,29 @@ class Objective:
         """The terms; their gradient is added to `gradient`, if there is one."""
         graph = gradient is not None
         single = self._forward(image, self.tiles[0], graph) if len(self.tiles) == 1 else None
-        slopes = Slopes(self.content, self.content_guides, self.samples, self.scaled)
+        slopes = Slopes(self.content, self.content_guides, self.samples, self.matching, self.scaled)
         measured, samples = self._measured(image, single)
         terms = {"content": image.new_zeros(()), "style": self._style(measured, image, slopes)}
         if self.structure_layers:
             terms["structure"] = self._structure(samples, slopes)
-        for tile in self.tiles if graph or self.content else ():
+        if self.matching.weights:
+            terms["matching"] = image.new_zeros(())
+        for tile in self.tiles if graph or self.content or self.matching.weights else ():
             pixels, features = single or self._forward(image, tile, graph)
             content = self._content(tile, features)
             terms["content"] = terms["content"] + content
+            value, steepness = self.matching.term(tile, features)
+            if self.matching.weights:
+                terms["matching"] = terms["matching"] + value
             if gradient is not None:
                 if self.scaled:
-                    slopes.scale = slopes.scale_for(tile, content)
+                    slopes.scale = slopes.scale_for(tile, content, steepness)
                 if self.layers:
                     slopes.send_back(tile, features, self.network.layers)
                     own = gradient_of(pixels)
                     tile.outer.add_to(gradient, own.div_(slopes.scale) if self.scaled else own)
             del features
+        self.matching.due = False
         terms |= self._terms_of_pixels(image, gradient)
         return terms | {"total": torch.stack(list(terms.values())).sum()}
 

@@ -18,11 +18,13 @@ class Spec:
     tv_weight: float = 0.0
     structure_weight: float = 0.0
     """Of the self-similarity loss."""
+    matching_weight: float = 0.0
     range_weight: float = 0.0
     """Of pixels beyond black and white."""
     content_layers: LayerWeights = ()
     style_layers: LayerWeights = ()
     structure_layers: LayerWeights = ()
+    matching_layers: LayerWeights = ()
     style_losses: tuple[str, ...] = ("gram",)
     scale: LossScale = "paper"
 
@@ -34,15 +36,22 @@ class Spec:
             style_weight=settings.style_weight,
             tv_weight=settings.tv_weight,
             structure_weight=settings.structure_weight,
+            matching_weight=settings.matching_weight,
             range_weight=settings.range_weight,
             content_layers=settings.content_layers,
             style_layers=settings.style_layers,
             structure_layers=settings.structure_layers,
+            matching_layers=settings.matching_layers,
             style_losses=settings.style_loss,
             scale=settings.loss_scale,
         )
 
+    def matched_layers(self) -> tuple[str, ...]:
+        """The layers that strokes are matched at."""
+        return tuple(name for name, w in self.matching_layers if w and self.matching_weight)
+
     def layers(self) -> tuple[str, ...]:
         """Every layer that a picture's features are needed at, content first."""
         known = dict(self.content_layers) | dict(self.style_layers)
-        return tuple(known | (dict(self.structure_layers) if self.structure_weight else {}))
+        alike = dict(self.structure_layers) if self.structure_weight else {}
+        return tuple(dict.fromkeys([*known, *self.matched_layers(), *alike]))

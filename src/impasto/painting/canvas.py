@@ -11,6 +11,7 @@ from impasto.machine import cuda_graph
 from impasto.machine.cuda_graph import Replayed
 from impasto.objective import Objective, Terms
 from impasto.painting.budget import Tiling
+from impasto.painting.scales import Phase
 from impasto.scene import View
 
 WAITING_LOSSES = {"wasserstein"}  # its eigenvalues are asked for by the processor
@@ -37,10 +38,11 @@ class Canvas:
         recorded = self.graphs and pays(objective, steps)
         self.evaluate = Replayed(objective.loss) if recorded else objective.loss
 
-    def limited(self, style_layers: Iterable[str], steps: int) -> "Canvas":
-        """The same canvas with the objective of some style layers alone, for so many steps."""
+    def limited(self, phase: Phase, shallow: Iterable[str], steps: int) -> "Canvas":
+        """The same canvas with the objective of one phase, for so many steps; `shallow` are the
+        style layers of detail."""
         made = copy.copy(self)
-        made._take(self.objective.limited(style_layers), steps)
+        made._take(self.objective.limited(shallow if phase.detail else None, phase.matching), steps)
         return made
 
     def loss(self, pixels: Float[Tensor, "1 3 h w"]) -> tuple[Terms, Float[Tensor, "1 3 h w"]]:
@@ -68,6 +70,7 @@ def pays(objective: Objective, steps: int) -> bool:
     return (
         objective.network.mean.device.type == "cuda"
         and len(objective.tiles) == 1
+        and not objective.matching.weights  # matches are found anew, but not in every step
         and not WAITING_LOSSES.intersection(objective.spec.style_losses)
         and steps >= cuda_graph.LEAST_STEPS
         and height * width <= cuda_graph.MOST_PIXELS

@@ -6,6 +6,7 @@ takes what was painted to the next scale, with the photo's own detail.
 
 import os
 import time
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -21,14 +22,14 @@ from impasto.machine import Compute, cuda_graph
 from impasto.machine.cuda_graph import Replayed
 from impasto.networks import tiles, vgg
 from impasto.networks.layer_names import check_layers, smallest_side
-from impasto.objective import Objective, Spec, StyleMoments, objective_of
+from impasto.objective import Objective, Spec, Styles, matching_bytes, objective_of
 from impasto.optimizers import lbfgs
 from impasto.optimizers.minimizer import Minimizer
 from impasto.painting import budget, checkpoint
 from impasto.painting.budget import Footprint, Tiling
 from impasto.painting.canvas import Canvas
 from impasto.painting.run import Record, Step
-from impasto.painting.scales import fitted, scale_sizes, schedule_of, shallow_layers
+from impasto.painting.scales import Phase, fitted, scale_sizes, schedule_of, shallow_layers
 from impasto.painting.start import Start
 from impasto.scene import Scene, View
 from impasto.settings import Settings, changed
@@ -58,7 +59,7 @@ class Engine:
             self.compute.device,
             exact=[name for name, weight in settings.content_layers if weight],
         )
-        self.styles = StyleMoments(self.network, settings, self.smallest)
+        self.styles = Styles(self.network, settings, self.smallest)
 
 
 class OptimizedRun:
@@ -96,7 +97,9 @@ class OptimizedRun:
         self.seconds = 0.0
         self.scale, self.taken = 0, 0  # the scale being painted, and its steps so far
         self.minimizer: Minimizer | None = None
-        self.learned: dict[str, Tensor] = {}  # of the objective: `detail` or `whole`, see Spectrum
+        self.learned: dict[str, Tensor] = {}  # by the name of a phase, see Spectrum
+        self.canvas: Canvas | None = None  # that of the last step, while its scale goes on
+        self.matches: dict[str, Tensor] = {}  # that a checkpoint goes on with
         self.optimizers: list[str] = []  # what moved the pixels at each scale so far
         self.note: str | None = None
         if resume is not None:
@@ -114,33 +117,39 @@ class OptimizedRun:
             yield from self._paint_scale(scale)
 
     def _paint_scale(self, scale: int) -> Iterator[Step]:
-        """The steps of a scale that are left: first those for detail, then those of the whole."""
+        """The steps of a scale that are left, phase by phase."""
         began = time.perf_counter()
         plan, view = self.footprint(self.sizes[scale]), self.scene.at(self.sizes[scale])
         machine.keep_large_buffers(up_to=machine.SOME_BYTES)
         if self.minimizer is None or scale != self.scale:
             self._begin_scale(scale, plan, view)
         assert self.minimizer is not None
-        count, details = self.schedule.counts[scale], self.schedule.details[scale]
-        whole = self._canvas(view, plan.tile, count - max(self.taken, details))
-        detail = whole.limited(shallow_layers(self.settings), details - self.taken)
+        count, canvases = self.schedule.counts[scale], self._canvases(view, plan.tile, scale)
         del view
+        canvas = self.canvas = canvases[self.schedule.phase(scale, max(0, self.taken - 1))]
+        canvas.objective.matching.load(self.matches)
+        self.matches = {}
         while self.taken < count:
-            if self.taken < details:
-                value = self.minimizer.step(detail.loss)["total"]
-                terms = {"detail": value, "total": value}
-            else:
-                if self.taken and self.taken == details:
-                    self._restart_memory(plan, detail)
-                terms = self.minimizer.step(whole.loss)
+            phase = self.schedule.phase(scale, self.taken)
+            age = self.schedule.age(scale, self.taken)
+            if self.taken and age == 0:
+                self._restart_memory(plan)
+                canvas = self.canvas = canvases[phase]
+            if age % self.settings.matching_every == 0:
+                canvas.objective.matching.renew()
+            terms = self.minimizer.step(canvas.loss)
+            if phase.detail:
+                terms = {"detail": terms["total"], "total": terms["total"]}
             self.taken += 1
             if self.taken == count:
-                self.note = self.minimizer.finish(whole.loss) or self.note
+                self.note = self.minimizer.finish(canvas.loss) or self.note
             step = self._step(terms)
             self.history.append(step.record)
             self.seconds += time.perf_counter() - began
             if self.taken == count:
-                del whole, detail  # a large picture needs the room to be written
+                canvases.clear()  # a large picture needs the room to be written
+                del canvas
+                self.canvas = None
             yield step
             began = time.perf_counter()
 
@@ -151,7 +160,7 @@ class OptimizedRun:
             pixels = self.start.at(view)
         else:
             pixels = self.start.carried(self._pixels(), view)
-        self._keep_learned(self.taken <= self.schedule.details[self.scale])
+        self._keep_learned()
         self.scale, self.taken = scale, 0
         self.minimizer = self._minimizer(pixels, settings)
         name = f"lbfgs {plan.history}" if plan.optimizer == "lbfgs" else plan.optimizer
@@ -159,20 +168,22 @@ class OptimizedRun:
         if settings is not self.settings:
             self.note = f"memory is short: {max(self.sizes[scale])} px are painted with {name}"
 
-    def _restart_memory(self, plan: Footprint, detail: Canvas) -> None:
-        """Restart the optimizer on the same pixels: its memory belongs to the detail objective."""
+    def _restart_memory(self, plan: Footprint) -> None:
+        """Restart the optimizer on the same pixels: its memory belongs to the objective before."""
         assert self.minimizer is not None
-        self.note = self.minimizer.finish(detail.loss) or self.note
+        assert self.canvas is not None
+        self.note = self.minimizer.finish(self.canvas.loss) or self.note
         settings = self._optimizer_settings(plan.optimizer, plan.history)
         pixels = self._pixels()
-        self._keep_learned(detail=True)
+        self._keep_learned()
         self.minimizer = None  # a large picture has no room for two memories
         self.minimizer = self._minimizer(pixels, settings)
 
-    def _keep_learned(self, detail: bool) -> None:
+    def _keep_learned(self) -> None:
         """Keep what the minimizer learned for the next scale, before another takes its place."""
         if self.minimizer is not None and self.minimizer.learned is not None:
-            self.learned["detail" if detail else "whole"] = self.minimizer.learned
+            before = self.schedule.phase(self.scale, self.taken - 1)
+            self.learned[before.name] = self.minimizer.learned
 
     def _minimizer(self, image: Tensor, settings: Settings) -> Minimizer:
         """The minimizer of the scale's next steps. It begins carefully where its start is near the
@@ -180,8 +191,10 @@ class OptimizedRun:
         first = lbfgs.CARRIED_STEP if self.scale else lbfgs.FIRST_STEP
         if settings.start in ("content", "recolored"):
             first *= max(LEAST_REACH, self.scene.reach)
-        detail = self.taken < self.schedule.details[self.scale]
-        known = self.learned.get("detail" if detail else "whole")
+        phase = self.schedule.phase(self.scale, self.taken)
+        known = self.learned.get(phase.name)
+        if known is None:  # the curvature of the moments is most of that with matching
+            known = self.learned.get(phase._replace(matching=False).name)
         # pairs are as small as gradients: float16 does not reach that far
         kept = torch.bfloat16 if self.dtype == torch.float16 else self.dtype
         return Minimizer(image, settings, first, known, self.network.buffers, kept)
@@ -193,6 +206,15 @@ class OptimizedRun:
             return settings
         rate = settings.learning_rate if optimizer == settings.optimizer else None
         return changed(settings, optimizer=optimizer, history=history, learning_rate=rate)
+
+    def _canvases(self, view: View, tile: int | None, scale: int) -> dict[Phase, Canvas]:
+        """The objectives of a scale's phases, from that of the last step on, as functions of
+        pixels."""
+        left = range(max(0, self.taken - 1), self.schedule.counts[scale])
+        steps = Counter(self.schedule.phase(scale, taken) for taken in left)
+        whole = self._canvas(view, tile, steps[Phase(False, True)])
+        shallow = shallow_layers(self.settings)
+        return {phase: whole.limited(phase, shallow, count) for phase, count in steps.items()}
 
     def _canvas(self, view: View, tile: int | None, steps: int) -> Canvas:
         """The objective at the size of a view, as a function of pixels, for so many steps."""
@@ -226,6 +248,9 @@ class OptimizedRun:
         assert self.minimizer is not None
         tensors, numbers = self.minimizer.state()
         tensors |= {f"learnt.{name}": value for name, value in self.learned.items()}
+        if self.canvas is not None:
+            matches = self.canvas.objective.matching.state()
+            tensors |= {f"matches.{layer}": found for layer, found in matches.items()}
         return tensors, {
             "recipe": self.recipe(),
             "minimiser": numbers,
@@ -244,6 +269,7 @@ class OptimizedRun:
         self.history, self.seconds = facts["history"], facts["seconds"]
         learned = checkpoint.under("learnt.", tensors)
         self.learned = {name: value.to(self.device, copy=True) for name, value in learned.items()}
+        self.matches = checkpoint.under("matches.", tensors)
         settings = self._optimizer_settings(*facts["optimizer"])
         self.minimizer = self._minimizer(tensors["pixels"].to(self.device), settings)
         self.minimizer.load(tensors, facts["minimiser"])
@@ -259,8 +285,15 @@ class OptimizedRun:
             tiles.margin(self.engine.layers),
             self.tiling.side,
             self.mask_bytes,
-            self.scene.bytes,
+            self.scene.bytes + self._matching_bytes(size),
         )
+
+    def _matching_bytes(self, size: tuple[int, int]) -> int:
+        """What matching takes at a scale, if any step there matches."""
+        if not self.schedule.matching[self.sizes.index(size)]:
+            return 0
+        parts = len(self.scene.parts)
+        return matching_bytes(self.engine.styles.spec, size, parts, self.dtype)
 
     def estimate(self) -> tuple[float, int]:
         """Seconds and bytes that the rest of the run will take, from measured evaluations."""
@@ -287,7 +320,8 @@ class OptimizedRun:
     def _time_one_evaluation(self, size: tuple[int, int]) -> budget.Trial:
         """One evaluation of the photo at a size, timed as steps in the middle of a run are."""
         view = self.scene.at(size)
-        canvas = self._canvas(view, None, cuda_graph.LEAST_STEPS)
+        whole = self._canvas(view, None, cuda_graph.LEAST_STEPS)
+        canvas = whole.limited(Phase(False, False), (), cuda_graph.LEAST_STEPS)
         image = view.photo.to(self.device)
 
         def evaluate() -> None:

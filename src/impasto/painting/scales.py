@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from jaxtyping import Float
 from torch import Tensor
@@ -16,6 +17,7 @@ from impasto.settings import Settings
 
 SHALLOW_STRIDE = 4  # px between neighbors at the deepest of the shallow layers: relu3_1 or so
 DETAIL_COST = 0.5  # of a detail step, in steps of the whole objective
+MATCHING_COST = 1.4  # of a step that matches strokes, in steps that do not
 
 
 def scale_sizes(
@@ -66,6 +68,24 @@ def carry_up(
     return after + enlarged(painted - before, height, width, seamless)
 
 
+class Phase(NamedTuple):
+    """Which steps of a scale one memory of the optimizer is good for: those of one objective."""
+
+    detail: bool
+    """Whether the shallow style layers alone count."""
+    matching: bool
+
+    @property
+    def name(self) -> str:
+        """As checkpoints have it."""
+        return ("detail" if self.detail else "whole") + ("-matching" if self.matching else "")
+
+    @property
+    def cost(self) -> float:
+        """Of a step, in steps of the whole objective without matching."""
+        return (DETAIL_COST if self.detail else 1.0) * (MATCHING_COST if self.matching else 1.0)
+
+
 @dataclass(frozen=True)
 class Schedule:
     """The scales of a run, the smallest first, and their steps."""
@@ -76,6 +96,18 @@ class Schedule:
     """How many steps each scale begins with that match the style's shallow layers alone."""
     counts: tuple[int, ...]
     """How many steps each scale takes in all."""
+    matching: tuple[int, ...]
+    """How many of them, the last ones, match strokes."""
+
+    def phase(self, scale: int, taken: int) -> Phase:
+        """What the step of a scale after so many is for."""
+        left = self.counts[scale] - taken
+        return Phase(taken < self.details[scale], left <= self.matching[scale])
+
+    def age(self, scale: int, taken: int) -> int:
+        """How many of so many steps of a scale belong to the phase of the next."""
+        edges = self.details[scale], self.counts[scale] - self.matching[scale]
+        return taken - max([edge for edge in edges if edge <= taken], default=0)
 
     @property
     def work(self) -> float:
@@ -94,20 +126,22 @@ class Schedule:
 
     def cost(self, scale: int, steps: int) -> float:
         """What so many of a scale's steps cost, in steps of the whole objective."""
-        details = min(steps, self.details[scale])
-        return steps - details + DETAIL_COST * details
+        return sum(self.phase(scale, taken).cost for taken in range(steps))
 
 
 def schedule_of(sizes: Sequence[tuple[int, int]], settings: Settings, reach: float) -> Schedule:
     """The steps at these sizes. The less a painting reaches (`Strength.reach`), the fewer of
     them are for detail; there are none at the first scale, nor without shallow layers."""
-    details, counts = [], []
+    details, counts, matching = [], [], []
     for scale in range(len(sizes)):
         asked = settings.detail_steps[min(scale, len(settings.detail_steps)) - 1]
         some = scale > 0 and bool(shallow_layers(settings))
         details.append(round(asked * reach) if some else 0)
         counts.append(settings.steps[min(scale, len(settings.steps) - 1)] + details[-1])
-    return Schedule(tuple(sizes), tuple(details), tuple(counts))
+        matched = settings.matching_steps[min(scale, len(settings.matching_steps) - 1)]
+        some = settings.matching_weight > 0 and reach > 0
+        matching.append(min(matched, counts[-1]) if some else 0)
+    return Schedule(tuple(sizes), tuple(details), tuple(counts), tuple(matching))
 
 
 def shallow_layers(settings: Settings) -> tuple[str, ...]:

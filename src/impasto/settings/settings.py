@@ -173,6 +173,16 @@ class Settings:
     structure_layers: LayerWeights = setting(
         "relu3_1,relu4_1", "Layers of the self-similarity loss, with their weights."
     )
+    matching_weight: float = setting(
+        1.0,
+        "Weight of the matching loss, which holds each place of the picture to the nearest stroke "
+        "of the painting; 0 leaves it out.",
+        at_least=0,
+    )
+    matching_layers: LayerWeights = setting(
+        "relu1_1,relu2_1,relu3_1,relu4_1",
+        "Layers of the matching loss, with their weights; without weights they share one equally.",
+    )
     style_loss: Names = setting(
         "gram,meanstd", "Which moments to match; several are added: gram, wasserstein, meanstd."
     )
@@ -235,6 +245,19 @@ class Settings:
         at_least=0,
         group="Optimization",
     )
+    matching_steps: Counts = setting(
+        (24,),
+        "How many of the last steps at each scale match strokes, the smallest scale first; the "
+        "last number holds for all larger scales.",
+        at_least=0,
+        group="Optimization",
+    )
+    matching_every: int = setting(
+        5,
+        "Steps after which the nearest strokes are found anew.",
+        at_least=1,
+        group="Optimization",
+    )
     coarsest: int = setting(
         128,
         "Long side of the first scale, px; 0 paints at one scale.",
@@ -289,13 +312,15 @@ class Settings:
         check_names("style_loss", self.style_loss, ("gram", "wasserstein", "meanstd"))
         if 0 < self.tile < 32:
             raise SettingError(f"tile is {self.tile}: it must be 0 or at least 32")
-        if self.content_weight == 0 and self.style_weight == 0:
-            raise SettingError("content_weight and style_weight are both 0: give one a weight")
+        if self.content_weight == self.style_weight == self.matching_weight == 0:
+            raise SettingError(
+                "content_weight, style_weight and matching_weight are all 0: give one a weight"
+            )
 
     def as_dict(self) -> dict[str, Any]:
         """The settings as plain values that JSON can hold and `settings_for` takes back."""
         plain = {item.name: getattr(self, item.name) for item in fields(self)}
-        for name in ("content_layers", "style_layers", "structure_layers"):
+        for name in ("content_layers", "style_layers", "structure_layers", "matching_layers"):
             plain[name] = dict(plain[name])
         plain |= {
             name: [str(part) for part in plain[name]] for name in ("style_crop", "style_turn")
@@ -312,6 +337,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "style_weight": 3e7,
         "style_loss": "gram",
         "loss_scale": "paper",
+        "matching_weight": 0.0,
         "range_weight": 0.0,
         "padding": "zero",
         "steps": (500,),

@@ -24,12 +24,12 @@ from impasto.images.files import expanded
 from impasto.networks import residual, vgg
 from impasto.networks.layer_names import smallest_side
 from impasto.networks.residual import Residual, Shape
-from impasto.objective import Objective, Spec, StyleMoments, Target, Terms
+from impasto.objective import Objective, Spec, Styles, Target, Terms
 from impasto.objective.backward import gradient_of
 from impasto.painting import checkpoint
 from impasto.painting.run import Record, Step
 from impasto.scene import Part, Scene, Style
-from impasto.settings import Settings, TrainingSettings
+from impasto.settings import Settings, TrainingSettings, changed
 from impasto.training.photos import Photos
 
 COARSE = 0.6  # the part of the run on squares of half the side: a quarter of the time for each
@@ -55,7 +55,7 @@ class Trainer:
         init: Residual | None = None,
         resume: str | os.PathLike[str] | None = None,
     ) -> None:
-        self.settings = settings or Settings()
+        self.settings = changed(settings or Settings(), matching_weight=0.0)  # moments alone
         self.training = training or TrainingSettings()
         _check(self.settings, self.training)
         self.photos = Photos(photos, max(self.training.crop, self.settings.size))
@@ -257,8 +257,8 @@ class Trainer:
     def _target(self, layers: tuple[str, ...]) -> Target:
         """The painting's moments at the size of the pictures to be painted."""
         least = smallest_side(layers, self.settings.padding)
-        styles = StyleMoments(self.vgg, self.settings, least)
-        found = styles.of(self.part, self.settings.size, None)
+        styles = Styles(self.vgg, self.settings, least)
+        found = styles.of(self.part, self.settings.size, None).moments
         return Target(found, weight=self.part.strength.style)
 
     def _adam(self) -> torch.optim.Adam:
