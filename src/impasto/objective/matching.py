@@ -21,9 +21,9 @@ Banks = Mapping[str, Bank]
 class Matching:
     """The matches of a picture of that size (height, width) with the banks of its parts.
 
-    `parts` are each part's banks, guides and weight; `weights` those of the layers, `places` tells
-    how many places of a layer count. The matches are found when the objective is next evaluated
-    after `renew`, as at the beginning, and stay until then.
+    `parts` are each part's banks, guides and weight: one without banks is not matched. `weights`
+    are those of the layers, `places` tells how many places of a layer count. The matches are found
+    when the objective is next evaluated after `renew`, as at the beginning, and stay until then.
     """
 
     def __init__(
@@ -33,8 +33,9 @@ class Matching:
         weights: Mapping[str, float],
         places: Callable[[str], Tensor | int],
     ) -> None:
-        self.size, self.parts, self.places = size, tuple(parts), places
-        self.weights = {layer: weight for layer, weight in weights.items() if weight}
+        self.size, self.places = size, places
+        self.parts = tuple(part for part in parts if part[0])
+        self.weights = {layer: w for layer, w in weights.items() if w and self.parts}
         self.due = True
         """Whether the matches have yet to be found, or found anew."""
         self.matches: dict[str, Int[Tensor, "parts h w"]] = {}

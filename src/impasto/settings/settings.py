@@ -155,7 +155,7 @@ class Settings:
         "relu1_1,relu2_1,relu3_1,relu4_1,relu5_1",
         "Layers of the style loss, with their weights w_l; without weights they share one equally.",
     )
-    content_weight: float = setting(0.1, "Weight alpha of the content loss.", at_least=0)
+    content_weight: float = setting(0.15, "Weight alpha of the content loss.", at_least=0)
     style_weight: float = setting(1.0, "Weight beta of the style loss.", at_least=0)
     tv_weight: float = setting(0.0, "Weight of the total variation loss.", at_least=0)
     range_weight: float = setting(
@@ -233,7 +233,7 @@ class Settings:
         group="Optimization",
     )
     steps: Counts = setting(
-        (40, 40, 24),
+        (40, 30, 20),
         "Steps at each scale, the smallest first; the last number holds for all larger scales.",
         at_least=1,
         group="Optimization",
@@ -246,7 +246,7 @@ class Settings:
         group="Optimization",
     )
     matching_steps: Counts = setting(
-        (24,),
+        (20,),
         "How many of the last steps at each scale match strokes, the smallest scale first; the "
         "last number holds for all larger scales.",
         at_least=0,
