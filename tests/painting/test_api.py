@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 import impasto
-from impasto import images
+from impasto import evaluation, images
 from impasto.errors import DivergedError, PictureError, SettingError
 from impasto.images import paintings
 from impasto.painting import OptimizedRun, scales
@@ -194,6 +194,41 @@ def test_how_many_steps_are_for_detail(
     run = OptimizedRun(Scene(photo, "great-wave", settings))
     assert list(run.schedule.details) == counts
     assert list(run.schedule.counts) == [n + (3 if i else 4) for i, n in enumerate(counts)]
+
+
+def test_the_phases_of_a_scale() -> None:
+    """Each has an objective, and with it a memory of the optimizer, of its own."""
+    settings = settings_for(steps=(4, 3), detail_steps=2, matching_steps=(2, 4))
+    schedule = scales.schedule_of([(64, 64), (128, 128)], settings, reach=1.0)
+    names = [[schedule.phase(i, n).name for n in range(schedule.counts[i])] for i in range(2)]
+    assert names == [
+        ["whole", "whole", "whole-matching", "whole-matching"],
+        ["detail", "detail-matching", "whole-matching", "whole-matching", "whole-matching"],
+    ]
+    ages = [[schedule.age(i, n) for n in range(schedule.counts[i])] for i in range(2)]
+    assert ages == [[0, 1, 0, 1], [0, 0, 0, 1, 2]]
+    each, detail = scales.MATCHING_COST, scales.DETAIL_COST
+    assert schedule.cost(0, 4) == pytest.approx(2 + 2 * each)
+    assert schedule.cost(1, 3) == pytest.approx(detail + detail * each + each)
+    without = scales.schedule_of([(64, 64)], settings_for(matching_weight=0), reach=1.0)
+    assert without.matching == (0,)
+
+
+def test_matching_brings_every_place_nearer_to_a_stroke(photo: Path) -> None:
+    """By a network that was not optimized; and the last steps alone have the term."""
+    changes: dict[str, Any] = {"size": 128, "coarsest": 64, "steps": (10, 10), "detail_steps": 4}
+    plain, matched = (
+        painted(photo, **changes, matching_weight=weight, matching_steps=8) for weight in (0, 1)
+    )
+    assert ["matching" in entry for entry in matched.history[-9:]] == [False, *[True] * 8]
+    judge = evaluation.Judge(photo, "great-wave")
+    far, near = (judge.judge(result.picture).nearest_stroke for result in (plain, matched))
+    assert near < 0.97 * far
+
+
+def test_matching_alone_paints(photo: Path) -> None:
+    found = painted(photo, style_weight=0.0, content_weight=0.0)
+    assert found.history[-1]["matching"] < 0.8 * found.history[0]["matching"]
 
 
 def test_the_start_has_the_colors_of_the_painting(photo: Path) -> None:

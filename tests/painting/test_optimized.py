@@ -26,10 +26,11 @@ def run_of(photo: Path, **changes: Any) -> OptimizedRun:
 
 
 @pytest.mark.parametrize("start", ["recolored", "noise"])
-@pytest.mark.parametrize("stop", [1, 4, 5, 6, 7, 9])
+@pytest.mark.parametrize("stop", [1, 3, 4, 5, 6, 7, 8, 9])
 def test_resumed_is_uninterrupted(photo: Path, tmp_path: Path, start: str, stop: int) -> None:
-    """Bit for bit: pixels, history and recipe, stopped in a scale, between two, and at the end."""
-    changes = SMALL | {"start": start, "history": 3}
+    """Bit for bit: pixels, history and recipe, stopped in each phase of a scale, between two, and
+    at the end; in 3 and 8 with the matches that were found."""
+    changes = SMALL | {"start": start, "history": 3, "matching_steps": 2, "matching_every": 3}
     whole = painted(photo, **changes)
     for step in impasto.steps(photo, "great-wave", **changes):
         if step.step == stop:

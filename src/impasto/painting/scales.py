@@ -139,8 +139,7 @@ def schedule_of(sizes: Sequence[tuple[int, int]], settings: Settings, reach: flo
         details.append(round(asked * reach) if some else 0)
         counts.append(settings.steps[min(scale, len(settings.steps) - 1)] + details[-1])
         matched = settings.matching_steps[min(scale, len(settings.matching_steps) - 1)]
-        some = settings.matching_weight > 0 and reach > 0
-        matching.append(min(matched, counts[-1]) if some else 0)
+        matching.append(min(matched, counts[-1]) if settings.matching_weight else 0)
     return Schedule(tuple(sizes), tuple(details), tuple(counts), tuple(matching))
 
 

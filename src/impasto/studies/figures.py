@@ -13,7 +13,8 @@ from impasto.studies.study import Cell, Plot, Study, stem
 Options = dict[str, Any]
 STYLE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 SECOND_LAYERS = ("relu1_2", "relu2_2", "relu3_2", "relu4_2", "relu5_2")
-SMALL: dict[str, Any] = {"size": 256}
+SMALL: dict[str, Any] = {"size": 256, "content_weight": 0.1, "matching_weight": 0.0}
+"""Studies are of content and moments: what the papers explain."""
 QUICK: dict[str, Any] = SMALL | {"preset": "draft"}
 ONE_SCALE: dict[str, Any] = SMALL | {"coarsest": 0}  # as the papers paint
 TRADE = Plot("points", "lpips", "style", "near the photo (left) or the painting (below)")

@@ -12,6 +12,7 @@ from impasto import images
 from impasto.images import Picture
 from impasto.networks import adain
 from impasto.painting import Engine, OnePassRun, OptimizedRun
+from impasto.painting.scales import scale_sizes
 from impasto.scene import Scene
 from impasto.settings import changed
 from impasto.video import consistency, flow
@@ -122,10 +123,17 @@ class Shot:
             amount = self.temporal / (1 - self.temporal)
             weight = TEMPORAL_WEIGHT * amount * self.loss
             target = consistency.target_for(self.past, scene.photo.pixels, moved, weight)
-            steps = max(FEWEST, settings.steps[-1] // 2)
+            steps = max(FEWEST, self._usual_steps(scene) // 2)
             settings = changed(settings, coarsest=0, steps=(steps,), detail_steps=(0,))
             scene = scene.with_settings(settings)
         *_, last = OptimizedRun(scene, self.engine, temporal=target).paint()
         if target is None:
             self.loss = last.losses["total"]
         return last.picture().pixels
+
+    def _usual_steps(self, scene: Scene) -> int:
+        """How many steps of the whole objective a frame takes that is painted coarse to fine."""
+        assert self.engine is not None
+        steps = scene.settings.steps
+        scales = scale_sizes(scene.photo.own_size, scene.settings, self.engine.smallest)
+        return steps[min(len(scales), len(steps)) - 1]
