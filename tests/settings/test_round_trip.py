@@ -6,7 +6,16 @@ from typing import Any
 
 import pytest
 
-from impasto.settings import PRESETS, Crop, Settings, Turn, as_text, from_recipe, settings_for
+from impasto.settings import (
+    PRESETS,
+    Crop,
+    Settings,
+    Turn,
+    as_text,
+    changed,
+    from_recipe,
+    settings_for,
+)
 
 GIB = 1024**3
 TEXTS: list[tuple[str, str, Any]] = [
@@ -117,9 +126,10 @@ def test_recipes_of_earlier_versions_are_translated() -> None:
     assert found["method"] == "optimize"
     assert not {"tangent_steps", "block"} & set(found)
     assert settings_for(**found) == settings_for("draft")
-    assert settings_for(**from_recipe(recorded | {"preset": "quick"})) == settings_for(
-        steps=(12, 4, 2), detail_steps=(8, 5)
-    )
+    quick = settings_for(**from_recipe(recorded | {"preset": "quick"}))
+    assert quick == changed(settings_for("draft"), preset="best")
+    del recorded["matching_weight"]  # as before there was any
+    assert settings_for(**from_recipe(recorded)) == settings_for("draft", matching_weight=0.0)
 
 
 @pytest.mark.parametrize("preset", PRESETS)

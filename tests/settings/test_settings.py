@@ -116,8 +116,11 @@ def test_unknown_settings_name_the_nearest() -> None:
 
 
 def test_a_loss_needs_a_weight() -> None:
-    with pytest.raises(SettingError, match="both 0"):
-        settings_for(content_weight=0, style_weight=0)
+    with pytest.raises(SettingError, match="all 0"):
+        settings_for(content_weight=0, style_weight=0, matching_weight=0)
+    for name in ("content_weight", "style_weight", "matching_weight"):
+        weights = {"content_weight": 0, "style_weight": 0, "matching_weight": 0} | {name: 1}
+        assert getattr(settings_for(**weights), name) == 1
 
 
 def test_every_setting_has_a_help_text() -> None:

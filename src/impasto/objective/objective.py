@@ -115,9 +115,7 @@ class Objective:
         wrap = self.network.padding == "circular"
         self.tiles = tiles.cut(*self.size, tile or max(self.size), self.layers, wrap)
 
-    def limited(
-        self, style_layers: Iterable[str] | None, matching: bool = True
-    ) -> "Objective":
+    def limited(self, style_layers: Iterable[str] | None, matching: bool = True) -> "Objective":
         """The same targets at some of the style layers alone, without content and self-similarity,
         or of all terms (None); without the strokes that places are held to, unless `matching`."""
         made = copy.copy(self)

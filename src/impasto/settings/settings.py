@@ -284,7 +284,8 @@ class Settings:
     cuda_graphs: bool = setting(
         False,
         "On CUDA, record loss and gradient of a small picture once and replay them, where that "
-        "turns out faster. Off, as no card has run it yet.",
+        "turns out faster; steps that match strokes are not recorded. Off, as no card has run it "
+        "yet.",
         group="Machine",
     )
     tile: int = setting(
@@ -330,7 +331,12 @@ class Settings:
 
 PRESETS: dict[str, dict[str, Any]] = {
     "best": {},
-    "draft": {"steps": (12, 4, 2), "detail_steps": (8, 5)},
+    "draft": {
+        "content_weight": 0.1,  # so few steps leave more of the photo
+        "steps": (12, 4, 2),
+        "detail_steps": (8, 5),
+        "matching_steps": (6, 4, 7),
+    },
     "instant": {"method": "instant", "strength": 1.0},
     "paper": {
         "content_weight": 1.0,
@@ -372,16 +378,21 @@ GONE = ("tangent_steps", "cuda_graphs", "block")
 that are gone or of no account."""
 
 
+UNKNOWN_THEN = {"matching_weight": 0.0}
+"""What pictures of earlier versions were painted with where their recipes say nothing of it."""
+
+
 def from_recipe(recorded: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of a recipe, of this version or an earlier one, as `settings_for` takes them.
 
     Presets that are gone count as `best`: all they changed is in the recipe.
     """
-    found = {
+    known = {
         name: RENAMED_VALUES.get((name, value), value) if isinstance(value, str) else value
         for name, value in recorded.items()
         if name not in GONE
     }
+    found = UNKNOWN_THEN | known
     return found | ({} if found.get("preset") in PRESETS else {"preset": "best"})
 
 
