@@ -31,6 +31,10 @@ PAIRS = (
 VARIANTS: dict[str, dict[str, Any]] = {
     "best": {},
     "draft": {"preset": "draft"},
+    "moments alone": {"matching_weight": 0, "content_weight": 0.1},
+    "matching at the last scale": {"matching_steps": (0, 0, 20)},
+    "matching, content 0.1": {"content_weight": 0.1},
+    "matching, content 0.2": {"content_weight": 0.2},
     "scales by 1.41": {"scale_ratio": 1.41, "steps": (40, 30, 24)},
     "prototype, 120 steps": {
         "scale_ratio": 2,

@@ -233,20 +233,20 @@ class Settings:
         group="Optimization",
     )
     steps: Counts = setting(
-        (40, 30, 20),
+        (40, 30, 20, 6),
         "Steps at each scale, the smallest first; the last number holds for all larger scales.",
         at_least=1,
         group="Optimization",
     )
     detail_steps: Counts = setting(
-        (10,),
+        (10, 10, 6),
         "Steps at the start of each scale after the first that match the style's shallow layers "
         "alone: they bring back the fine strokes that enlarging lost, at a third of the cost.",
         at_least=0,
         group="Optimization",
     )
     matching_steps: Counts = setting(
-        (20,),
+        (20, 20, 20, 6),
         "How many of the last steps at each scale match strokes, the smallest scale first; the "
         "last number holds for all larger scales.",
         at_least=0,
