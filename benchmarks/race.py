@@ -5,7 +5,8 @@
 
 The textbook (benchmarks/shared/textbook.py) and impasto minimize the same objective with the same
 weights from the same photo: `authors` is what the script of the paper's first author minimizes,
-`best` the losses of that preset, for which impasto first gives the photo the painting's colors.
+`best` the moments and the content of that preset, without matching, for which impasto first gives
+the photo the painting's colors.
 In turn: at each of these steps the textbook waits, its clock stopped, while impasto races to every
 loss reached so far, each in a fresh process; then it takes ten steps more, and waits again. A
 machine's speed wanders, and the textbook runs for most of an hour: `beside` counts its steps at
@@ -55,12 +56,16 @@ OBJECTIVES: dict[str, tuple[type[Objective], dict[str, Any]]] = {
                 name: 1 / count**2 for name, count in zip(STYLE_LAYERS, CHANNELS, strict=True)
             },
             "start": "content",
+            "matching_weight": 0,
             "history": 20,
             "steps": (10, 10, 10),
             "detail_steps": (0,),  # shallow layers alone lead astray where they weigh so much
         },
     ),
-    "best": (Relative, {}),
+    "best": (
+        Relative,
+        {"content_weight": 0.1, "matching_weight": 0, "steps": (40, 40, 24), "detail_steps": (10,)},
+    ),
 }
 """The textbook's objective, and impasto's settings for the same one."""
 

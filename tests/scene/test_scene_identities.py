@@ -101,8 +101,10 @@ def test_weights_one_and_zero_are_the_first_style(photo: Path) -> None:
 
 
 def test_the_same_style_twice_is_that_style(photo: Path) -> None:
-    twice = painted(photo, ["poppies", "poppies"], steps=1)
-    torch.testing.assert_close(twice, painted(photo, "poppies", steps=1), rtol=0, atol=1e-4)
+    """By its moments; of the strokes, each takes half a bank by chance."""
+    moments = {"steps": 1, "matching_weight": 0}
+    twice = painted(photo, ["poppies", "poppies"], **moments)
+    torch.testing.assert_close(twice, painted(photo, "poppies", **moments), rtol=0, atol=1e-4)
 
 
 def test_a_blend_is_the_mean_of_its_styles(photo: Path) -> None:
@@ -111,7 +113,7 @@ def test_a_blend_is_the_mean_of_its_styles(photo: Path) -> None:
 
     def moments(*styles: str) -> torch.Tensor:
         found = scene.Scene(photo, list(styles), settings)
-        return Styles(network, settings, 16).of(found.parts[0], 64, None)["relu3_1"].second
+        return Styles(network, settings, 16).of(found.parts[0], 64, None).moments["relu3_1"].second
 
     mean = (moments("great-wave") + moments("poppies")) / 2
     torch.testing.assert_close(moments("great-wave", "poppies"), mean)
@@ -222,7 +224,8 @@ def test_two_half_masks_with_one_style_are_one(photo: Path) -> None:
             impasto.Region("great-wave", half), impasto.Region("great-wave", 1 - half),
         ],
     )  # fmt: skip
-    nearly_the_same(two, painted(photo, mask=np.ones_like(half)))
+    one = painted(photo, mask=np.ones_like(half))
+    assert (two - one).abs().mean() < 1e-3  # where two strokes are as near, roundings choose
 
 
 def speckled(channel: int) -> np.ndarray:

@@ -92,12 +92,12 @@ def test_few_photos_are_warned_of_and_none_refused(folder: Path, tmp_path: Path)
 
 
 def test_the_objective_is_the_optimizers(folder: Path) -> None:
-    """Terms and gradient of a square, against those of painting it at its own size."""
+    """Terms and gradient of a square, against those of painting it at its own size, by moments."""
     settings = settings_for(size=64, precision="float32", strength=0.7)
     trainer = Trainer("great-wave", folder, settings, TRAINING)
     photo, painted = (trainer.photos.crop(64, seeded(seed)) for seed in (0, 1))
     scene = Scene(images.read(photo), "great-wave", settings)
-    objective = objective_of(scene.at((64, 64)), Styles(trainer.vgg, settings, 16))
+    objective = objective_of(scene.at((64, 64)), Styles(trainer.vgg, trainer.settings, 16))
     expected, slope = objective.loss(painted)
     terms, gradient = trainer.loss(photo, painted)
     for name, value in expected.items():

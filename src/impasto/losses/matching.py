@@ -29,7 +29,7 @@ from torch import Tensor
 
 from impasto.machine.memory import rows_of
 
-SCORES = 2**22  # products of places and bank that are looked at together
+SCORES = 2**20  # products of places and bank that are looked at together
 CARD_SCORES = 2**27  # on a card, for which small pieces of work last as long as large ones
 GROUP = 64  # of a bank, of which the best is found first: argmax alone takes four times as long
 SHORTEST = 1e-6  # of |F - mu|: what is shorter has no direction

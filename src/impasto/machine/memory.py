@@ -20,7 +20,7 @@ PROCESS_BYTES = {
     torch.float32: 710_000_000,
 }
 """Python, PyTorch, the network and the buffers of the libraries, by the features' dtype."""
-LEAST_BYTES = 80_000_000  # that painting takes besides: 160 px and the pictures for it
+LEAST_BYTES = 90_000_000  # that painting takes besides: 160 px and the pictures for it
 CGROUPS = {
     "": ("", "memory.max", "memory.current", "inactive_file"),
     "memory": ("memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),

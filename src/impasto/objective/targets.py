@@ -26,6 +26,7 @@ from impasto.settings import Settings
 
 BANK_SIZES = {1: 1024, 2: 2048}  # vectors, by stride: shallow layers say the same more often
 LARGEST_BANK = 4096
+SEEDS = 1_000_003  # between those of paintings that share a bank
 MATCH_BYTES = 3  # per pixel of one part: the matches of all layers, in int16
 LEAST_COUNT = 0.5  # of a place of the painting that a stroke is taken from: it lies mostly inside
 
@@ -67,11 +68,12 @@ class Styles:
         statistics = statistics_for(settings.style_loss, device)
         total = sum(strokes.share for strokes in part.strokes)
         found, sampled = [], []
-        for strokes in part.strokes:
+        for number, strokes in enumerate(part.strokes):
             grid = GRID if settings.seamless else 1
             pixels, counts = strokes.at(long_side, self.least, grid)
             its = guides_of(counts, layers, device)
-            samples = _samples_of(strokes, pixels, its, matched, total, settings.seed)
+            seed = settings.seed + SEEDS * number
+            samples = _samples_of(strokes, pixels, its, matched, total, seed)
             vectors: Vectors = {}
             show = partial(samples.put, vectors=vectors)
             found.append(

@@ -289,8 +289,8 @@ class OptimizedRun:
         )
 
     def _matching_bytes(self, size: tuple[int, int]) -> int:
-        """What matching takes at a scale, if any step there matches."""
-        if not self.schedule.matching[self.sizes.index(size)]:
+        """What matching takes at that size, if any step matches."""
+        if not any(self.schedule.matching):
             return 0
         parts = len(self.scene.parts)
         return matching_bytes(self.engine.styles.spec, size, parts, self.dtype)

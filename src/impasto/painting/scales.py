@@ -126,7 +126,7 @@ class Schedule:
 
     def cost(self, scale: int, steps: int) -> float:
         """What so many of a scale's steps cost, in steps of the whole objective."""
-        return sum(self.phase(scale, taken).cost for taken in range(steps))
+        return sum((self.phase(scale, taken).cost for taken in range(steps)), start=0.0)
 
 
 def schedule_of(sizes: Sequence[tuple[int, int]], settings: Settings, reach: float) -> Schedule:
