@@ -233,7 +233,8 @@ def test_the_estimate_is_made_of_two_trials(photo: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(OptimizedRun, "_time_one_evaluation", trial)
 
     def seconds(**changes: object) -> float:
-        settings = settings_for(**(SMALL | {"steps": 10, "detail_steps": 0} | changes))
+        plain = SMALL | {"steps": 10, "detail_steps": 0, "matching_weight": 0}
+        settings = settings_for(**(plain | changes))
         run = OptimizedRun(Scene(images.read(photo), paintings.read("poppies"), settings))
         return run.estimate()[0]
 
