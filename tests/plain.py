@@ -37,3 +37,10 @@ def plain_vgg(image: Tensor) -> dict[str, Tensor]:
             x = found[f"relu{block}_{i}"] = F.relu(F.conv2d(x, kernel.float(), bias, padding=1))
         x = F.max_pool2d(x, 2)
     return found
+
+
+def flat_moments(maps: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """m, S and sd of a feature map 1 n h w, as the page writes them."""
+    f = maps[0].flatten(1)
+    mean, second = f.mean(1), f @ f.T / f.shape[1]
+    return mean, second, (second.diagonal() - mean**2 + 1e-5).sqrt()

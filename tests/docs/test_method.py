@@ -1,8 +1,8 @@
 """docs/background/method.md: each formula has its test, each name and number is the code's.
 
-A test of test_method_losses.py or test_method_run.py whose docstring is a formula of the page
-checks that formula; the page and these docstrings must agree to the letter, so neither can change
-alone.
+A test of test_method_best.py, test_method_losses.py or test_method_run.py whose docstring is a
+formula of the page checks that formula; the page and these docstrings must agree to the letter, so
+neither can change alone.
 """
 
 import ast
@@ -32,7 +32,7 @@ CODE_LINES = re.findall(r"^Code: .*?(?=\n\n|\n```)", PAGE, re.S | re.M)
 
 def test_the_page_and_these_tests_tell_the_same_formulas() -> None:
     checked = []
-    for file in ("test_method_losses.py", "test_method_run.py"):
+    for file in ("test_method_best.py", "test_method_losses.py", "test_method_run.py"):
         for part in ast.parse((Path(__file__).parent / file).read_text("utf-8")).body:
             if isinstance(part, ast.FunctionDef) and part.name.startswith("test_"):
                 checked += [text for text in [ast.get_docstring(part)] if text]

@@ -30,20 +30,26 @@ def rows(features: Tensor) -> Tensor:
     return features[0].flatten(1).T
 
 
+def compared(bank: Bank, *vector: float, factor: float = 1.0) -> tuple[int, float, list[float]]:
+    """The match of one feature vector, its distance, and a factor times the gradient."""
+    features = torch.tensor(vector).view(1, -1, 1, 1)
+    found = matching.nearest(features, bank)
+    slope = torch.zeros_like(features)
+    matching.add_slope(features, found, bank, factor, None, slope)
+    return int(found), float(matching.distance(features, found, bank)), slope.flatten().tolist()
+
+
 def test_by_direction_by_hand() -> None:
     """mu = (1, 0), F - mu = (3, 4): q = (0.6, 0.8). Nearest of (0, 1) and (-1, 0) is the first,
     with a cosine of 0.8. dL/dF = (cos q - v) / |F - mu| = (0.48, 0.64 - 1) / 5."""
-    bank = Bank.of(
-        torch.tensor([[1.0, 7.0], [-4.0, 0.0]]), torch.tensor([1.0, 0.0]), None, torch.float32
-    )
+    vectors = torch.tensor([[1.0, 7.0], [-4.0, 0.0]])
+    bank = Bank.of(vectors, torch.tensor([1.0, 0.0]), None, torch.float32)
+    found, value, slope = compared(bank, 4.0, 4.0)
+    assert found == 0
+    assert value == pytest.approx(0.2)
+    assert slope == pytest.approx([0.096, -0.072])
     features = torch.tensor([4.0, 4.0]).view(1, 2, 1, 1)
-    found = matching.nearest(features, bank)
-    value, steepness = matching.distance(features, found, bank)
-    slope = torch.zeros_like(features)
-    matching.add_slope(features, found, bank, 1.0, None, slope)
-    assert found.tolist() == [[0]]
-    assert float(value) == pytest.approx(0.2)
-    torch.testing.assert_close(slope.flatten(), torch.tensor([0.096, -0.072]))
+    steepness = matching.steepness(features, matching.nearest(features, bank), bank)
     assert float(steepness) == pytest.approx(0.096**2 + 0.072**2)
 
 
@@ -52,14 +58,10 @@ def test_by_distance_by_hand() -> None:
     nearest, at |(0.5, 0.5)|^2 / 2 = 0.25; dL/dF = (0.5, 0.5) / 2. Longer is not nearer."""
     vectors = torch.tensor([[2.0, 0.0], [0.0, 8.0]])
     bank = Bank.of(vectors, torch.zeros(2), torch.tensor(4.0), torch.float32)
-    features = torch.tensor([3.0, 1.0]).view(1, 2, 1, 1)
-    found = matching.nearest(features, bank)
-    value, _ = matching.distance(features, found, bank)
-    slope = torch.zeros_like(features)
-    matching.add_slope(features, found, bank, 2.0, None, slope)
-    assert found.tolist() == [[0]]
-    assert float(value) == pytest.approx(0.25)
-    torch.testing.assert_close(slope.flatten(), torch.tensor([0.5, 0.5]))
+    found, value, slope = compared(bank, 3.0, 1.0, factor=2.0)
+    assert found == 0
+    assert value == pytest.approx(0.25)
+    assert slope == pytest.approx([0.5, 0.5])
 
 
 @pytest.mark.parametrize("count", [1, 63, 64, 700])
@@ -88,7 +90,7 @@ def test_the_gradient_is_that_of_the_value(by_distance: bool) -> None:
         @staticmethod
         def forward(ctx: torch.autograd.function.FunctionCtx, features: Tensor) -> Tensor:
             ctx.save_for_backward(features)
-            return matching.distance(features, found, bank, weight)[0]
+            return matching.distance(features, found, bank, weight)
 
         @staticmethod
         def backward(ctx: torch.autograd.function.FunctionCtx, *gradients: Tensor) -> Tensor:
@@ -108,9 +110,8 @@ def test_a_painting_is_made_of_its_own_strokes(by_distance: bool) -> None:
     bank = Bank.of(vectors, vectors.mean(0), variance, torch.float32)
     found = matching.nearest(features, bank)
     assert found.flatten().tolist() == list(range(42))
-    value, steepness = matching.distance(features, found, bank)
-    assert float(value) == pytest.approx(0, abs=1e-10)
-    assert float(steepness) == pytest.approx(0, abs=1e-10)
+    assert float(matching.distance(features, found, bank)) == pytest.approx(0, abs=1e-10)
+    assert float(matching.steepness(features, found, bank)) == pytest.approx(0, abs=1e-10)
 
 
 def test_places_count_by_their_weight() -> None:
@@ -120,7 +121,7 @@ def test_places_count_by_their_weight() -> None:
     found = matching.nearest(features, bank)
     one, none = torch.ones(1, 1, 6, 7), torch.zeros(1, 1, 6, 7)
     assert matching.distance(features, found, bank, one) == matching.distance(features, found, bank)
-    assert matching.distance(features, found, bank, none) == (0, 0)
+    assert matching.distance(features, found, bank, none) == 0
     half = none.clone()
     half[..., :3, :] = 1
     upper = matching.distance(features[:, :, :3], found[:3], bank)
@@ -139,7 +140,7 @@ def test_a_vector_without_length_has_no_direction() -> None:
     slope = torch.zeros_like(features)
     matching.add_slope(features, found, bank, 1.0, None, slope)
     assert bool(slope.isfinite().all())
-    assert float(matching.distance(features, found, bank)[0]) == pytest.approx(42 / 2, rel=0.01)
+    assert float(matching.distance(features, found, bank)) == pytest.approx(42 / 2, rel=0.01)
 
 
 def test_half_precision_finds_the_same_or_one_as_near() -> None:
@@ -147,6 +148,6 @@ def test_half_precision_finds_the_same_or_one_as_near() -> None:
     half, _ = bank_of(300, by_distance=False, channels=32)
     half = Bank(half.mean, half.vectors.bfloat16(), None)
     features = maps(0, channels=32)
-    best, _ = matching.distance(features, matching.nearest(features, bank), bank)
-    near, _ = matching.distance(features, matching.nearest(features, half), bank)
+    best = matching.distance(features, matching.nearest(features, bank), bank)
+    near = matching.distance(features, matching.nearest(features, half), bank)
     assert float(best) <= float(near) <= 1.01 * float(best)

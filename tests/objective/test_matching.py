@@ -5,8 +5,8 @@ import torch
 from torch import Tensor
 
 from impasto.losses import matching
-from impasto.networks import tiled, vgg
-from impasto.objective import Objective, Spec, Target
+from impasto.networks import tiled, tiles, vgg
+from impasto.objective import Objective, Spec, Target, samples
 from impasto.objective.samples import Samples
 from impasto.painting.api import start_run
 from impasto.scene import Region, Scene
@@ -43,9 +43,7 @@ def made(
     samples, vectors = Samples((64, 64), LAYERS, {}, dict.fromkeys(LAYERS, 500)), {}
     with torch.no_grad():
         features = net(painting, LAYERS)
-    from impasto.networks.tiles import cut
-
-    samples.put(cut(64, 64, 64, LAYERS)[0], features, vectors)
+    samples.put(tiles.cut(64, 64, 64, LAYERS)[0], features, vectors)
     banks = {
         layer: matching.Bank.of(
             vectors[layer],
@@ -204,8 +202,6 @@ def net_features(image: Tensor) -> Tensor:
 
 def test_samples_of_huge_maps(monkeypatch: pytest.MonkeyPatch) -> None:
     """More places than PyTorch draws from: those that count are found all the same."""
-    from impasto.objective import samples
-
     monkeypatch.setattr(samples, "MOST_CHANCES", 100)
     visible = torch.zeros(1, 1, 64, 64)
     visible[..., 10:20, 30:50] = 1

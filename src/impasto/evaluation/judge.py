@@ -43,11 +43,11 @@ class Verdict:
     """The style distance: sliced Wasserstein on AlexNet, a network that was not optimized."""
     nearest_stroke: float
     """How far each place is from the nearest stroke of the painting: 1 - cos of centered features,
-    mean of relu2 and relu3 of the network of `lpips` (the measure that Kolkin et al. 2022, NNST,
-    minimize on VGG-16)."""
+    mean of relu2 and relu3 of the network of `lpips`. The distance that Kolkin et al. 2022 (NNST)
+    minimize, on other layers of VGG-16."""
     speckle: float
-    """How much fine color there is beyond the painting's: colored grain in plain places. See
-    `measures.speckle`; OKLab times 100."""
+    """How much fine color there is beyond the painting's: colored grain in plain places, OKLab
+    times 100 (`measures.speckle`)."""
     style_gram: float
     """Relative Gram distance on AlexNet, mean over five layers."""
     vgg_wasserstein: float
@@ -102,13 +102,12 @@ class Judge:
         side = min(max(width, height), max(self.style.size))
         painting = self.style.resized(*images.fit(self.style.size, side)).pixels
 
-        seen, aimed = (self.alexnet.features(image) for image in (out, painting))
-        lpips = self._lpips(out, photo)
-        if self.lpips is self.alexnet:
-            strokes = [(seen[n], aimed[n]) for n in STROKE_LAYERS]
-        else:
-            both = [self.lpips.features(image) for image in (out, painting)]
-            strokes = [(both[0][n], both[1][n]) for n in STROKE_LAYERS]
+        mine, its, strokes = (self.lpips.features(image) for image in (out, photo, painting))
+        lpips = float(self.lpips.distance(mine, its))
+        near = [measures.nearest_stroke(mine[n], strokes[n]) for n in STROKE_LAYERS]
+        seen, aimed = mine, strokes
+        if self.lpips is not self.alexnet:
+            seen, aimed = (self.alexnet.features(image) for image in (out, painting))
         deep, target = (self.network(x, [*VGG_LAYERS, "relu4_2"]) for x in (out, painting))
         photo_deep = self.network(photo, ["relu4_2"])
         layers = {
@@ -125,7 +124,7 @@ class Judge:
             content=float(losses.content(deep["relu4_2"], photo_deep["relu4_2"], "relative")),
             color=measures.colors(labs[0], labs[2]),
             cast=float((labs[0].mean((2, 3)) - labs[2].mean((2, 3))).norm()),
-            nearest_stroke=sum(measures.nearest_stroke(a, b) for a, b in strokes) / len(strokes),
+            nearest_stroke=sum(near) / len(near),
             speckle=measures.speckle(labs[0], labs[2]),
             score=(1 + lpips) * (1 + means["style"]),
             checkerboard=measures.checkerboard(out),
@@ -135,11 +134,6 @@ class Judge:
             **means,
             **self._structure(out, photo),
         )
-
-    def _lpips(self, out: Tensor, photo: Tensor) -> float:
-        """LPIPS between the result and the photo."""
-        a, b = (self.lpips.features(image) for image in (out, photo))
-        return float(self.lpips.distance(a, b))
 
     def _structure(self, out: Tensor, photo: Tensor) -> dict[str, float]:
         """The measures that compare all positions with each other, at 256 px."""

@@ -53,7 +53,7 @@ def nearest_stroke(a: Float[Tensor, "1 c h w"], b: Float[Tensor, "1 c y x"]) -> 
     mine, its = (_thinned(features) for features in (a, b))
     vectors = its[0].flatten(1).T
     bank = Bank.of(vectors, vectors.mean(0), None, torch.float32)
-    total, _ = matching.distance(mine, matching.nearest(mine, bank), bank)
+    total = matching.distance(mine, matching.nearest(mine, bank), bank)
     return float(total) / mine[0, 0].numel()
 
 

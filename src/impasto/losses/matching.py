@@ -22,6 +22,7 @@ the j(p) stay what they are, the gradient is that of a sum of squares.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Int
@@ -98,21 +99,25 @@ def distance(
     matches: Int[Tensor, "h w"],
     bank: Bank,
     weight: Float[Tensor, "1 1 h w"] | None = None,
-) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
-    """L, and the sum over places of w |dL_p/dF_p|^2, of the given matches; w is 1 if None.
-
-    In float32 or wider. How large the gradient is tells what half precision has to scale it with.
-    """
+) -> Float[Tensor, ""]:
+    """L of the given matches, in float32 or wider; w is 1 if None."""
     value = torch.zeros((), dtype=bank.mean.dtype, device=features.device)
-    steepness = value.clone()
-    for part, own in _blocks(features, weight):
-        q, length = bank.compared(_vectors(features[:, :, part]))
-        change = q - bank.vectors[matches[part].flatten().int()]
-        halves = change.square().sum(1) / 2
-        slopes = _slope(bank, q, change, length).square().sum(1)
-        value += (halves if own is None else halves * own).sum()
-        steepness += (slopes if own is None else slopes * own).sum()
-    return value, steepness
+    for block in _blocks(features, matches, bank, weight):
+        value += block.weighed(block.change.square().sum(1, keepdim=True) / 2).sum()
+    return value
+
+
+def steepness(
+    features: Float[Tensor, "1 c h w"],
+    matches: Int[Tensor, "h w"],
+    bank: Bank,
+    weight: Float[Tensor, "1 1 h w"] | None = None,
+) -> Float[Tensor, ""]:
+    """The sum over places of |dL/dF_p|^2: what gradients in half precision are scaled by."""
+    value = torch.zeros((), dtype=bank.mean.dtype, device=features.device)
+    for block in _blocks(features, matches, bank, weight):
+        value += block.slope(bank).square().sum()
+    return value
 
 
 def add_slope(
@@ -127,33 +132,46 @@ def add_slope(
 
     By direction it is (cos(q, v) q - v) w / |F - mu|, by distance (q - v) w / d.
     """
-    for part, own in _blocks(features, weight):
-        q, length = bank.compared(_vectors(features[:, :, part]))
-        change = q - bank.vectors[matches[part].flatten().int()]
-        slope = _slope(bank, q, change, length).mul_(factor)
-        if own is not None:
-            slope *= own[:, None]
-        block = onto[:, :, part]
-        block += slope.to(onto.dtype).T.view(block.shape)
+    for block in _blocks(features, matches, bank, weight):
+        own = onto[:, :, block.rows]
+        own += block.slope(bank).mul_(factor).to(onto.dtype).T.view(own.shape)
 
 
-def _slope(
-    bank: Bank, q: Float[Tensor, "p c"], change: Float[Tensor, "p c"], length: Tensor
-) -> Float[Tensor, "p c"]:
-    """dL_p/dF_p of q - v, which is used up; by direction what lies along q changes nothing."""
-    if bank.size is None:
-        change = change.addcmul_(q, (q * change).sum(1, keepdim=True), value=-1)
-    return change.div_(length)
+class _Block(NamedTuple):
+    """Some rows of a map as they are compared with their matches."""
+
+    rows: slice
+    q: Float[Tensor, "p c"]
+    change: Float[Tensor, "p c"]
+    """q - v."""
+    length: Tensor
+    """What F - mu was divided by."""
+    weight: Float[Tensor, "p 1"] | None
+
+    def weighed(self, values: Float[Tensor, "p c"]) -> Float[Tensor, "p c"]:
+        """Values of places, times the weights of these."""
+        return values if self.weight is None else values * self.weight
+
+    def slope(self, bank: Bank) -> Float[Tensor, "p c"]:
+        """dL/dF; uses up `change`. By direction what lies along q changes nothing."""
+        change = self.change
+        if bank.size is None:
+            change = change.addcmul_(self.q, (self.q * change).sum(1, keepdim=True), value=-1)
+        return self.weighed(change.div_(self.length))
 
 
 def _blocks(
-    features: Float[Tensor, "1 c h w"], weight: Float[Tensor, "1 1 h w"] | None
-) -> Iterator[tuple[slice, Float[Tensor, "p"] | None]]:
-    """Some rows at a time and the weights of their places, without rows that weigh nothing."""
+    features: Float[Tensor, "1 c h w"],
+    matches: Int[Tensor, "h w"],
+    bank: Bank,
+    weight: Float[Tensor, "1 1 h w"] | None,
+) -> Iterator[_Block]:
+    """Some rows at a time, without rows that weigh nothing."""
     for rows in rows_of(features):
-        own = None if weight is None else weight[0, 0, rows].flatten()
+        own = None if weight is None else weight[0, 0, rows].reshape(-1, 1)
         if own is None or bool(own.any()):
-            yield rows, own
+            q, length = bank.compared(_vectors(features[:, :, rows]))
+            yield _Block(rows, q, q - bank.vectors[matches[rows].flatten().int()], length, own)
 
 
 def _argmax(scores: Float[Tensor, "p n"]) -> Int[Tensor, "p"]:

@@ -72,10 +72,10 @@ class Slopes:
     scale: float | Tensor = 1.0
     """What the gradient is multiplied with on its way; see `loss_scaling`."""
 
-    def scale_for(self, tile: Tile, content: Tensor, steepness: Tensor) -> Tensor:
+    def scale_for(self, tile: Tile, content: Tensor, features: Features) -> Tensor:
         """What this tile's gradient is multiplied with on its way; the tile's share of the content
-        term is bounded by that of all content layers. steepness: see `Matching.term`."""
-        sizes = [*self.sizes, steepness.sqrt()]
+        term is bounded by that of all content layers."""
+        sizes = [*self.sizes, *self.matching.sizes(tile, features)]
         for layer, target in self.content.items():
             count = target.inside(tile, layer).numel()
             sizes.append(loss_scaling.size_of_content(content, target.factor, count))

@@ -1,6 +1,6 @@
 """The term of matching: which stroke each place of the picture is held to, tile by tile."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import torch
 from jaxtyping import Float, Int
@@ -64,23 +64,24 @@ class Matching:
                 if guide is None or bool(guide.any()):
                     box.crop(found).copy_(matching.nearest(maps, banks[layer]))
 
-    def term(self, tile: Tile, features: Features) -> tuple[Tensor, Tensor]:
-        """A tile's share of the term, and the largest layer's mean square of dL/dF in it; finds the
-        matches where they are due."""
-        if self.due and self.weights:
+    def term(self, tile: Tile, features: Features) -> Tensor:
+        """A tile's share of the term; finds the matches where they are due."""
+        if self.due:
             self._find(tile, features)
-        device = next((maps.device for maps in features.values()), None)
-        value, steepest = (torch.zeros((), device=device) for _ in range(2))
-        for layer in self.weights:
-            maps = tile.inner_features(layer, features[layer].detach())
-            for number, (banks, own, _) in enumerate(self.parts):
-                factor, guide = self._factor(number, layer), guides.inside(own, tile, layer)
-                found, steepness = matching.distance(
-                    maps, self._inside(number, tile, layer), banks[layer], guide
-                )
-                value = value + factor * found
-                steepest = torch.maximum(steepest, factor**2 * steepness / maps.numel())
-        return value, steepest
+        shares = [
+            factor * matching.distance(*compared)
+            for layer in self.weights
+            for factor, compared in self._compared(tile, layer, features)
+        ]
+        return torch.stack(shares).sum()
+
+    def sizes(self, tile: Tile, features: Features) -> list[Tensor]:
+        """The root mean squares of dL/dF of a tile, by layer and part: see `loss_scaling`."""
+        return [
+            factor * (matching.steepness(*compared) / compared[0].numel()).sqrt()
+            for layer in self.weights
+            for factor, compared in self._compared(tile, layer, features)
+        ]
 
     def add_slope(
         self, tile: Tile, layer: str, maps: Tensor, scale: float | Tensor, onto: Tensor
@@ -103,6 +104,17 @@ class Matching:
         if not self.due:
             device = next(iter(self.parts[0][0].values())).mean.device
             self.matches = {layer: found.to(device, copy=True) for layer, found in matches.items()}
+
+    def _compared(
+        self, tile: Tile, layer: str, features: Features
+    ) -> Iterator[tuple[Float[Tensor, ""] | float, tuple[Tensor, Tensor, Bank, Tensor | None]]]:
+        """For each part its factor, and what its losses are functions of: the maps of a tile's
+        inner box, their matches, the bank and the guide."""
+        maps = tile.inner_features(layer, features[layer].detach())
+        for number, (banks, own, _) in enumerate(self.parts):
+            guide = guides.inside(own, tile, layer)
+            matches = self._inside(number, tile, layer)
+            yield self._factor(number, layer), (maps, matches, banks[layer], guide)
 
     def _inside(self, number: int, tile: Tile, layer: str) -> Int[Tensor, "h w"]:
         """A part's matches in a tile's inner box: a view."""

@@ -84,9 +84,19 @@ class Objective:
         self.structure_layers = {
             n: w for n, w in spec.structure_layers if w and spec.structure_weight
         }
-        matching_layers = {n: w for n, w in spec.matching_layers if w and spec.matching_weight}
+        self.matching = Matching(
+            (content.shape[-2], content.shape[-1]),
+            [(target.banks, target.guides, target.weight) for target in self.targets],
+            {n: w * spec.matching_weight for n, w in spec.matching_layers},
+            self._visible_positions,
+        )
         self.layers = tuple(
-            {**content_layers, **self.style_layers, **matching_layers, **self.structure_layers}
+            {
+                **content_layers,
+                **self.style_layers,
+                **self.matching.weights,
+                **self.structure_layers,
+            }
         )
         self.content_guides, self.visible_guides = content_guides or {}, visible_guides or {}
         self.statistics = statistics_for(spec.style_losses, content.device)
@@ -102,12 +112,6 @@ class Objective:
         }
         self.samples = Samples(self.size, self.structure_layers, self.visible_guides)
         self.structure = self._samples_of(content) if self.structure_layers else {}
-        self.matching = Matching(
-            self.size,
-            [(target.banks, target.guides, target.weight) for target in self.targets],
-            {layer: spec.matching_weight * weight for layer, weight in matching_layers.items()},
-            self._visible_positions,
-        )
 
     def use_tiles(self, tile: int | None) -> None:
         """Compute in tiles of that side from now on, px; None for the whole picture at once."""
@@ -155,12 +159,11 @@ class Objective:
             pixels, features = single or self._forward(image, tile, graph)
             content = self._content(tile, features)
             terms["content"] = terms["content"] + content
-            value, steepness = self.matching.term(tile, features)
             if self.matching.weights:
-                terms["matching"] = terms["matching"] + value
+                terms["matching"] = terms["matching"] + self.matching.term(tile, features)
             if gradient is not None:
                 if self.scaled:
-                    slopes.scale = slopes.scale_for(tile, content, steepness)
+                    slopes.scale = slopes.scale_for(tile, content, features)
                 if self.layers:
                     slopes.send_back(tile, features, self.network.layers)
                     own = gradient_of(pixels)

@@ -1,4 +1,4 @@
-"""How the values of settings read, from text or as they are: sizes, crops, turns, lists, layers."""
+"""How the values of settings read, from text or as they are, and how they are typed."""
 
 import math
 import re
@@ -117,3 +117,21 @@ def _pair(item: Any) -> tuple[str, float | None]:
         return name, float(weight)
     name, colon, weight = item.partition(":")
     return name.strip(), float(weight) if colon else None
+
+
+def as_text(value: Any, none: str = "none") -> str:
+    """A setting's value as one would type it. none: what None means."""
+    if value == ():
+        return "none"
+    if isinstance(value, tuple):
+        if isinstance(value[0], tuple) and not isinstance(value[0], Crop | Turn):
+            names, weights = zip(*value, strict=True)
+            if set(weights) == {1 / len(weights)}:
+                return ",".join(names)
+            return ",".join(f"{name}:{weight:g}" for name, weight in value)
+        return ",".join(str(part) for part in value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if value is None:
+        return none
+    return f"{value:g}" if isinstance(value, float) else str(value)
