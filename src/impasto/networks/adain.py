@@ -23,6 +23,7 @@ from impasto.layers.convolution import constants, convolved, pad
 from impasto.layers.strips import Padding
 from impasto.losses import moments
 from impasto.losses.moments import Moments
+from impasto.machine import stopping
 from impasto.machine.buffers import Buffers
 from impasto.networks import tiles, vgg
 from impasto.networks.tiled import features_of
@@ -119,6 +120,7 @@ class AdaIN:
         self.encoder, self.dtype, self.padding = encoder, encoder.dtype, encoder.padding
         self.kernels: dict[str, tuple[Tensor, Tensor]] = {}
         for name in DECODER:
+            stopping.check()
             weight, bias = (tensors[f"{name}.{part}"] for part in ("weight", "bias"))
             if name in UPSAMPLED:
                 weight = _phases(weight.float())
@@ -169,6 +171,7 @@ class AdaIN:
     def _decoded(self, x: Tensor) -> Tensor:
         buffers = self.encoder.buffers
         for name in DECODER:
+            stopping.check()
             weight, bias = self.kernels[name]
             if name in UPSAMPLED:
                 x = _upsampled(x, weight, bias, self.padding, buffers)

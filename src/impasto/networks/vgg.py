@@ -17,6 +17,7 @@ from impasto import weights
 from impasto.errors import PictureError, SettingError
 from impasto.layers.convolution import convolution, kernel, max_pool
 from impasto.layers.strips import Padding
+from impasto.machine import stopping
 from impasto.machine.buffers import Buffers
 from impasto.networks.layer_names import (
     BACKBONES,
@@ -86,7 +87,8 @@ class VGG:
         """The features of `layers`, by name; nothing deeper than the deepest is computed.
 
         image: RGB in [0, 1] (values outside are carried through). Each feature map is b c h/2^k
-        w/2^k, rounded down, after k poolings. Raises PictureError for a picture too small.
+        w/2^k, rounded down, after k poolings. Raises PictureError for a picture too small, Stopped
+        between two layers where somebody asks for it (`machine.stopping`).
         """
         wanted = set(layers)
         height, width = image.shape[-2:]
@@ -108,6 +110,7 @@ class VGG:
         deepest = max(self.layers.index(name) for name in wanted)
         pooled = False
         for name in self.layers[: deepest + 1]:
+            stopping.check()
             if name.startswith("conv"):
                 pooled = self._goes_into_pool(name, wanted)
                 x = self._convolved(name, x, wanted, pooled)
