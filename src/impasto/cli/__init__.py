@@ -19,6 +19,7 @@ from impasto.cli.commands import (
     evaluate,
     export,
     rerun,
+    studio,
     study,
     styles,
     stylize,
@@ -45,6 +46,7 @@ app.command(texture.texture)
 app.command(rerun.rerun)
 app.command(rerun.info)
 app.command(study.app)
+app.command(studio.studio)
 app.command(evaluate.evaluate)
 app.command(classify.classify)
 app.command(augment.augment)

@@ -90,6 +90,19 @@ def _from_bytes(data: bytes, name: str, need: Need) -> Picture:
     return picture
 
 
+def own_size(path: Path, name: str | None = None) -> tuple[int, int]:
+    """Width and height of a picture's file, px, as they are stored: nothing is decoded.
+
+    Raises PictureError for what is no picture."""
+    _prepare()
+    name = name or path.name
+    data = path.read_bytes()
+    if not data:
+        raise PictureError(f"{name} is empty (0 bytes): save or download it again")
+    with _refusals(name), shrinking.opened(data) as image:
+        return image.size
+
+
 @contextmanager
 def _refusals(name: str) -> Iterator[None]:
     """Pillow's many ways to refuse a file, as one PictureError each."""

@@ -1,0 +1,324 @@
+"""All that the page does, as plain functions of a visitor and a form; no Gradio in it."""
+
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from impasto import images
+from impasto.errors import ImpastoError, PictureError
+from impasto.images import Picture, fit, paintings
+from impasto.studio import stage, uploads
+from impasto.studio.forms import Form, job_of, restored
+from impasto.studio.jobs import (
+    LIVE_SIDE,
+    Estimated,
+    Event,
+    Failed,
+    Job,
+    Painted,
+    Said,
+    Shown,
+    Waiting,
+    live,
+)
+from impasto.studio.queue import Atelier
+from impasto.studio.uploads import Limits
+from impasto.studio.visits import MOST_PHOTOS, Visit, Visits
+
+PREVIEW_SIDES = (192, 256, 320, 384, 512)  # px, of instant pictures
+PREVIEW_SECONDS = 1.2  # that one may take, by the pace of the machine
+PREVIEW_GROWTH = 1.5  # seconds grow a little faster than pixels
+SHEET_SIDE = 192  # px, of each picture of a sheet of all paintings
+
+
+@dataclass(frozen=True)
+class View:
+    """What to show: the stage, and at the end what was painted."""
+
+    html: str
+    painted: Painted | None = None
+    busy: bool = True
+
+
+@dataclass(eq=False)
+class Faces:
+    """The photo and the picture as they are looked at, to be mixed at once."""
+
+    photo: Picture
+    painted: Picture
+
+
+class Desk:
+    """The studio without its page. Use as a context manager, or `close` it.
+
+    `settings` hold for every picture (device, threads, memory limit).
+    """
+
+    def __init__(self, limits: Limits | None = None, hours: float = 1.0, **settings: Any) -> None:
+        self.limits = limits or Limits()
+        self.atelier = Atelier(**settings)
+        self.visits = Visits(self._left, hours)
+        self.faces: dict[str, Faces] = {}
+        self.lock = threading.Lock()
+
+    def __enter__(self) -> "Desk":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End all work and all visits."""
+        self.atelier.close()
+        self.visits.close()
+
+    def _left(self, key: str) -> None:
+        self.atelier.stop(key)
+        self.faces.pop(key, None)
+
+    # What visitors hand in
+
+    def take_photo(self, key: str, file: Path) -> tuple[Path, dict[str, Any] | None]:
+        """Take in a photo: the small copy that is shown, and the recipe if impasto painted it.
+
+        A painted picture is no photo: only its recipe counts, and the photo of before stays.
+        Raises PictureError.
+        """
+        visit = self.visits.of(key)
+        if len(visit.photos) >= MOST_PHOTOS:
+            raise PictureError(
+                f"there are {MOST_PHOTOS} photos already: reload the page to begin anew"
+            )
+        place = uploads.taken(visit, file, self.limits)
+        recipe = recipe_in(place)
+        if recipe is None:
+            visit.photo = place
+            visit.photos.append(place)
+        return uploads.proxy(place, visit.place("seen", ".jpg")), recipe
+
+    def seen(self, key: str) -> Path:
+        """A small copy of the visitor's photo."""
+        visit = self.visits.of(key)
+        if visit.photo is None:
+            raise PictureError("there is no photo yet: drop one, paste one or take one")
+        return uploads.proxy(visit.photo, visit.place("seen", ".jpg"))
+
+    def restore(self, key: str, recipe: dict[str, Any]) -> tuple[Form, list[str]]:
+        """The form of a recipe, and what is missing; its photo is chosen if it was handed in."""
+        visit = self.visits.of(key)
+        form, missing = restored(recipe, visit)
+        wanted = Path(str(recipe.get("content", ""))).stem
+        for photo in visit.photos:
+            if photo.stem == wanted or photo.stem.rsplit("-", 1)[0] == wanted:
+                visit.photo = photo
+        if visit.photo is None:
+            missing.append("the photo: drop it, too")
+        return form, missing
+
+    def take_painting(self, key: str, file: Path) -> tuple[str, Path]:
+        """Take in a painting: its name, and the small copy that is shown. Raises PictureError."""
+        visit = self.visits.of(key)
+        place = uploads.taken(visit, file, self.limits)
+        name = place.stem
+        visit.paintings[name] = place
+        return name, uploads.proxy(place, visit.place("seen", ".jpg"), 320)
+
+    def take_mask(self, key: str, file: Path, name: str) -> str:
+        """Take in a mask that was drawn; the name it goes by. Raises PictureError."""
+        visit = self.visits.of(key)
+        visit.masks[name] = uploads.taken(visit, file, self.limits)
+        return name
+
+    # Painting
+
+    def preview(self, key: str, form: Form) -> Iterator[View]:
+        """An instant picture, as large as this machine paints in little more than a second."""
+        visit = self.visits.of(key)
+        try:
+            job = job_of(replace(form, mask=None, regions=()), visit, True, self.preview_side())
+        except ImpastoError as error:
+            yield View(stage.message(str(error)), busy=False)
+            return
+        for event in self.atelier.paint(key, job):
+            if isinstance(event, Failed):
+                if not event.text.startswith("stopped"):
+                    yield View(stage.message(event.text, wrong=True), busy=False)
+            elif isinstance(event, Painted):
+                seen = live(images.read(event.picture))
+                event.picture.unlink(missing_ok=True)
+                words = f"Instant sketch in {event.seconds:.1f} s. Paint refines it."
+                yield View(
+                    stage.picture(seen, self._alt(visit, form), words, final=True), busy=False
+                )
+
+    def preview_side(self) -> int:
+        """Long side of an instant picture, px, that takes little more than a second here."""
+        pace = self.atelier.pace or PREVIEW_SECONDS
+        fits = [
+            side
+            for side in PREVIEW_SIDES
+            if pace * (side / 128) ** 2 * PREVIEW_GROWTH <= PREVIEW_SECONDS
+        ]
+        return max(fits, default=PREVIEW_SIDES[0])
+
+    def paint(self, key: str, form: Form, go_on: bool = False) -> Iterator[View]:
+        """Paint, and show the picture as it grows. go_on: from where it was stopped."""
+        visit = self.visits.of(key)
+        try:
+            job = job_of(form, visit)
+            self._check_size(job)
+        except ImpastoError as error:
+            yield View(stage.message(str(error), wrong=True), busy=False)
+            return
+        if go_on and visit.last is not None and visit.last.checkpoint is not None:
+            job = replace(job, resume=visit.last.checkpoint)
+        yield from self._show(self.atelier.paint(key, job), visit, self._alt(visit, form))
+
+    def paint_at_once(self, key: str, form: Form) -> Painted:
+        """Paint, and return what was painted: for programs. Raises ImpastoError."""
+        visit = self.visits.of(key)
+        job = job_of(form, visit)
+        self._check_size(job)
+        for event in self.atelier.paint(key, job):
+            if isinstance(event, Failed):
+                raise PictureError(event.text)
+            if isinstance(event, Painted):
+                visit.last = event
+                return event
+        raise PictureError("nothing was painted")
+
+    def _show(self, events: Iterator[Event], visit: Visit, alt: str) -> Iterator[View]:
+        """What a visitor sees of what happens."""
+        seen, said = None, ""
+        for event in events:
+            visit.seen = _now()
+            if isinstance(event, Said):
+                said = event.text
+            elif isinstance(event, Waiting):
+                others = "1 picture is" if event.before == 1 else f"{event.before} pictures are"
+                words = (
+                    "You are next" if event.before == 0 else f"In the queue: {others} before yours"
+                )
+                yield View(stage.message(words))
+            elif isinstance(event, Shown):
+                seen = event.picture or seen
+                if event.picture is not None:
+                    words = ". ".join(filter(None, (stage.progress_words(event), said)))
+                    yield View(stage.picture(event.picture, alt, words, work=event.work))
+            elif isinstance(event, Failed):
+                yield View(stage.message(event.text, wrong=True), busy=False)
+            elif isinstance(event, Painted):
+                yield self._finished(event, visit, alt)
+
+    def _finished(self, painted: Painted, visit: Visit, alt: str) -> View:
+        visit.last = painted
+        visit.painted.insert(0, painted.picture)
+        faces = self.faces[visit.key] = _faces(visit.photo, painted.picture)
+        words = "Stopped; this is the picture so far" if painted.stopped else "Done"
+        words += f", after {stage.duration(painted.seconds)}"
+        html = stage.picture(live(faces.painted), alt, words, before=live(faces.photo), final=True)
+        return View(html, painted, busy=False)
+
+    def stop(self, key: str) -> None:
+        """Stop what is painted for a visitor; the picture so far is kept."""
+        self.atelier.stop(key)
+
+    def estimate(self, key: str, form: Form) -> str:
+        """Time and memory that a picture would take here, in words."""
+        visit = self.visits.of(key)
+        try:
+            job = replace(job_of(form, visit), quick=True, only_estimate=True)
+            self._check_size(job)
+        except ImpastoError as error:
+            return str(error)
+        for event in self.atelier.paint(f"{key} estimate", job):
+            if isinstance(event, Estimated):
+                return (
+                    f"about {stage.duration(event.seconds)}, {event.bytes / 1e9:.1f} GB of memory"
+                )
+            if isinstance(event, Failed):
+                return event.text
+        return ""
+
+    def sheet(self, key: str, form: Form, names: list[str]) -> Iterator[list[tuple[str, str]]]:
+        """The photo in each of these paintings' styles, as instant pictures that come one by one."""
+        visit, found = self.visits.of(key), []
+        for name in names:
+            job = job_of(
+                replace(form, styles=(name,), mask=None, regions=()), visit, True, SHEET_SIDE
+            )
+            for event in self.atelier.paint(f"{key} sheet", job):
+                if isinstance(event, Failed):
+                    raise PictureError(event.text)
+                if isinstance(event, Painted):
+                    found.append((str(event.picture), name))
+                    yield found
+
+    # Afterwards
+
+    def mixed(self, key: str, amount: float) -> str:
+        """The picture between photo and painting, to be looked at, at once."""
+        visit, faces = self.visits.of(key), self.faces.get(key)
+        if faces is None or visit.last is None:
+            return stage.message("Paint a picture first")
+        seen = live(mixed_pictures(faces.photo, faces.painted, amount))
+        return stage.picture(seen, "the picture", _amount_words(amount), before=live(faces.photo))
+
+    def download(self, key: str, amount: float = 1.0) -> Path | None:
+        """The picture's file, at full size and with its recipe, mixed with the photo as asked."""
+        visit = self.visits.of(key)
+        if visit.last is None or visit.photo is None:
+            return None
+        if amount >= 1:
+            return visit.last.picture
+        from impasto import mix
+
+        place = visit.last.picture.with_name(f"{visit.last.picture.stem}-{round(100 * amount)}.png")
+        mix(visit.photo, visit.last.picture, amount).save(place)
+        return place
+
+    def _check_size(self, job: Job) -> None:
+        asked = job.changes.get("size", 512)
+        if asked > self.limits.size:
+            raise PictureError(
+                f"the size is {asked} px: this studio paints up to {self.limits.size} px"
+            )
+
+    @staticmethod
+    def _alt(visit: Visit, form: Form) -> str:
+        """What a screen reader says of the picture."""
+        works = [paintings.PAINTINGS.get(name) for name in form.styles]
+        named = [
+            f"{w.title} by {w.painter}" if w else name
+            for w, name in zip(works, form.styles, strict=True)
+        ]
+        assert visit.photo is not None
+        return f"your photo in the style of {' and '.join(named)}"
+
+
+def recipe_in(file: Path) -> dict[str, Any] | None:
+    """The recipe that a picture carries, if impasto painted it."""
+    try:
+        return images.recipe_of(file)
+    except ImpastoError:
+        return None
+
+
+def _faces(photo: Path | None, painted: Path) -> Faces:
+    """The photo and the picture, as large as they are looked at."""
+    picture = images.read(painted, need=images.Need(LIVE_SIDE))
+    size = fit(picture.size, min(LIVE_SIDE, max(picture.size)))
+    own = images.read(photo, need=images.Need(LIVE_SIDE)) if photo is not None else picture
+    return Faces(own.resized(*size), picture.resized(*size))
+
+
+def _amount_words(amount: float) -> str:
+    return f"{amount:.0%} of the painting"
+
+
+def _now() -> float:
+    import time
+
+    return time.monotonic()

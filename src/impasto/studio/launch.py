@@ -1,0 +1,105 @@
+"""Opening the studio: who may come in, and that nothing leaves the machine."""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from impasto.errors import SettingError
+from impasto.studio.uploads import Limits
+
+LOCAL = ("127.0.0.1", "localhost", "::1")
+THREADS = 200  # visitors that may wait at a time: each has a thread of its own
+
+
+@dataclass(frozen=True)
+class Options:
+    """How the studio is opened."""
+
+    host: str = "127.0.0.1"
+    port: int | None = None
+    """None: the first that is free from 7860 on."""
+    auth: str | None = None
+    """user:password, or a file with one such line for each user."""
+    open: bool = False
+    """Let anybody in who can reach the host."""
+    limits: Limits = field(default_factory=Limits)
+    hours: float = 1.0
+    """How long a visitor's files stay."""
+    browser: bool = True
+    """Show the page in the browser."""
+    settings: dict[str, Any] = field(default_factory=dict)
+    """Of every picture: device, threads, memory_limit and so on."""
+
+
+@contextmanager
+def opened(options: Options) -> Iterator[Any]:
+    """The page, open inside; `local_url` is its address. Nothing stays afterwards.
+
+    Raises SettingError where the host is not this machine alone and nobody is kept out, or where
+    Gradio is not installed.
+    """
+    auth = users(options.auth)
+    if options.host not in LOCAL and auth is None and not options.open:
+        raise SettingError(
+            f"the host {options.host} can be reached by others: give --auth USER:PASSWORD, or say "
+            "--open to let everybody in"
+        )
+    _silence()
+    try:
+        import gradio
+    except ImportError:
+        raise SettingError(
+            "the studio needs a library more: pip install 'impasto[studio]'"
+        ) from None
+    from impasto.studio import look
+    from impasto.studio.desk import Desk
+    from impasto.studio.page import build
+
+    assert gradio.__version__
+    with tempfile.TemporaryDirectory(prefix="impasto-uploads-") as uploads:
+        os.environ["GRADIO_TEMP_DIR"] = uploads
+        with Desk(options.limits, options.hours, **options.settings) as desk:
+            page = build(desk)
+            page.queue(default_concurrency_limit=None)
+            try:
+                page.launch(
+                    server_name=options.host, server_port=options.port, auth=auth, share=False,
+                    inbrowser=options.browser, prevent_thread_lock=True, quiet=True,
+                    max_threads=THREADS, max_file_size=options.limits.upload, ssr_mode=False,
+                    strict_cors=True, run_history=False, enable_monitoring=False, pwa=False,
+                    mcp_server=False, footer_links=["api"], theme=look.theme(),
+                    css_paths=[look.CSS], favicon_path=None, show_error=False,
+                    allowed_paths=[], blocked_paths=[],
+                )  # fmt: skip
+                yield page
+            finally:
+                page.close(verbose=False)
+
+
+def users(auth: str | None) -> list[tuple[str, str]] | None:
+    """Who may come in: from user:password, or from a file with one such line for each.
+
+    Raises SettingError for what reads as neither."""
+    if auth is None:
+        return None
+    lines = [auth]
+    if Path(auth).is_file():
+        lines = [line for line in Path(auth).read_text("utf-8").splitlines() if line.strip()]
+    found = [tuple(line.strip().split(":", 1)) for line in lines]
+    if not found or any(len(one) != 2 or not all(one) for one in found):
+        raise SettingError(
+            "--auth must be USER:PASSWORD, or a file with one such line for each user"
+        )
+    return [(user, password) for user, password in found]
+
+
+def _silence() -> None:
+    """No word to any other host: before Gradio is imported, which looks once."""
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    os.environ["GRADIO_NUM_PORTS"] = "100"

@@ -1,0 +1,358 @@
+"""The page: what happens where somebody clicks. What is painted, and how, is a `Desk`'s."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import gradio as gr
+
+from impasto.errors import ImpastoError
+from impasto.studio import controls, layout, stage
+from impasto.studio.desk import Desk, View
+from impasto.studio.forms import Form
+from impasto.studio.layout import KEEP, WHERE
+
+PRIVATE: dict[str, Any] = {"api_visibility": "private"}
+AT_ONCE: dict[str, Any] = {"show_progress": "hidden", "trigger_mode": "always_last", **PRIVATE}
+Said = dict[Any, Any]
+"""What each component holds."""
+Changes = dict[Any, Any]
+"""What components shall hold, and how they shall look."""
+
+
+def build(desk: Desk) -> gr.Blocks:
+    """The page of a desk."""
+    with gr.Blocks(
+        title="impasto studio", analytics_enabled=False, delete_cache=(600, 3600)
+    ) as blocks:
+        gr.HTML(layout.header(), padding=False)
+        with gr.Row(elem_id="studio"):
+            with gr.Column(scale=7, min_width=340, elem_id="stage-column"):
+                shown = layout.stage_column()
+            with gr.Column(scale=5, min_width=320, elem_id="controls"):
+                asked = layout.control_column(desk.limits.size)
+        page = Page(desk, shown, asked)
+        page.connect(blocks)
+        page.offer()
+    return blocks
+
+
+class Page:
+    """What the page does when something is chosen: each method is one event's."""
+
+    def __init__(self, desk: Desk, shown: SimpleNamespace, asked: SimpleNamespace) -> None:
+        self.desk, self.shown, self.asked = desk, shown, asked
+        self.said = {
+            asked.choice, asked.second, asked.share, asked.where, asked.keep, asked.region_mask,
+            asked.region_style, asked.timelapse, asked.editor, asked.known, asked.thumbs,
+            asked.photo, *asked.basic.values(), *asked.expert.values(),
+        }  # fmt: skip
+
+    # What the controls say
+
+    def form(self, said: Said, request: gr.Request) -> Form:
+        """What the controls say. Raises ImpastoError for what cannot be read."""
+        asked = self.asked
+        changes = {name: said[control] for name, control in asked.basic.items()}
+        for name, control in asked.expert.items():
+            value = controls.value_of(name, said[control])
+            if value is not None:
+                changes[name] = value
+        styles = tuple(said[asked.choice][:1])
+        if said[asked.second] and styles and said[asked.second] not in styles:
+            styles += (said[asked.second],)
+        regions = ()
+        if said[asked.region_mask]:
+            regions = ((said[asked.region_mask], said[asked.region_style]),)
+        if "drawn" in (WHERE[said[asked.where]], said[asked.region_mask]):
+            self._take_drawing(said[asked.editor], request)
+        return Form(
+            styles, float(said[asked.share]), changes, WHERE[said[asked.where]],
+            KEEP[said[asked.keep]], regions, bool(said[asked.timelapse]),
+        )  # fmt: skip
+
+    def _take_drawing(self, drawn: Any, request: gr.Request) -> None:
+        """Keep what was drawn as a mask."""
+        layers = (drawn or {}).get("layers") or [(drawn or {}).get("composite")]
+        if layers[0]:
+            self.desk.take_mask(key_of(request), Path(layers[0]), "drawn")
+
+    # What is handed in
+
+    def take_photo(self, said: Said, request: gr.Request) -> Changes:
+        """A new photo; or a painted picture, whose settings are back."""
+        asked, file = self.asked, said[self.asked.photo]
+        if file is None:
+            return {self.shown.stage: gr.skip()}
+        try:
+            seen, recipe = self.desk.take_photo(key_of(request), Path(file))
+        except ImpastoError as error:
+            return {self.shown.stage: stage.message(str(error), wrong=True), asked.photo: None}
+        if recipe is not None:
+            return self._restored(recipe, request)
+        words = "Now choose a painting" if not said[asked.choice] else "One moment"
+        return {
+            asked.photo: str(seen),
+            asked.editor: str(seen),
+            self.shown.stage: stage.picture(seen.read_bytes(), "your photo", words, final=True),
+        }
+
+    def _restored(self, recipe: dict[str, Any], request: gr.Request) -> Changes:
+        """The controls as they were when a picture was painted."""
+        asked = self.asked
+        form, missing = self.desk.restore(key_of(request), recipe)
+        preset = form.changes["preset"]
+        changes: Changes = {}
+        for name, control in asked.basic.items():
+            value = form.changes.get(name, controls.usual(name, preset))
+            changes[control] = value
+        for name, control in asked.expert.items():
+            changes[control] = controls.text_of(name, form.changes.get(name))
+        changes[asked.choice] = list(form.styles[:1])
+        changes[asked.second] = form.styles[1] if len(form.styles) > 1 else ""
+        changes[asked.share] = form.share
+        photo = self.desk.visits.of(key_of(request)).photo
+        changes[asked.photo] = None
+        words = "The settings of that picture are back"
+        if missing:
+            words += f"; missing: {'; '.join(missing)}"
+        changes[self.shown.stage] = stage.message(words)
+        if photo is not None:
+            seen = self.desk.seen(key_of(request))
+            changes[asked.photo] = str(seen)
+            changes[self.shown.stage] = stage.picture(
+                seen.read_bytes(), "your photo", words, final=True
+            )
+        return changes
+
+    def take_painting(self, file: str, thumbs: Any, known: Any, request: gr.Request) -> Changes:
+        """A painting of the visitor's own, chosen at once."""
+        asked = self.asked
+        try:
+            name, seen = self.desk.take_painting(key_of(request), Path(file))
+        except ImpastoError as error:
+            return {self.shown.stage: stage.message(str(error), wrong=True)}
+        thumbs, known = [(str(seen), "your own"), *thumbs], [name, *known]
+        choices = [(layout.title(n), n) for n in known]
+        return {
+            asked.thumbs: thumbs,
+            asked.known: known,
+            asked.paintings: gr.Gallery(thumbs, selected_index=0),
+            asked.choice: [name],
+            asked.second: gr.Dropdown([("none", ""), *choices]),
+            asked.region_style: gr.Dropdown(choices),
+        }
+
+    @staticmethod
+    def choose(event: gr.SelectData, known: list[str]) -> list[str]:
+        """The painting that was clicked."""
+        return [known[event.index]]
+
+    # Painting
+
+    def preview(self, said: Said, request: gr.Request) -> Iterator[Changes]:
+        """An instant picture of what the controls say."""
+        yield {self.shown.stage: gr.skip()}  # Gradio empties what a generator says nothing of
+        try:
+            form = self.form(said, request)
+            if self.desk.visits.of(key_of(request)).photo is None or not form.styles:
+                return
+            for view in self.desk.preview(key_of(request), form):
+                yield {self.shown.stage: view.html}
+        except ImpastoError as error:
+            yield {self.shown.stage: stage.message(str(error), wrong=True)}
+
+    def paint(self, said: Said, request: gr.Request) -> Iterator[Changes]:
+        """Paint what the controls say."""
+        yield from self._painting(said, request, go_on=False)
+
+    def go_on(self, said: Said, request: gr.Request) -> Iterator[Changes]:
+        """Paint on from where it was stopped."""
+        yield from self._painting(said, request, go_on=True)
+
+    def _painting(self, said: Said, request: gr.Request, go_on: bool) -> Iterator[Changes]:
+        shown = self.shown
+        try:
+            form = self.form(said, request)
+        except ImpastoError as error:
+            yield {shown.stage: stage.message(str(error), wrong=True)}
+            return
+        yield {
+            shown.paint: gr.Button(visible=False),
+            shown.stop: gr.Button(visible=True),
+            shown.go_on: gr.Button(visible=False),
+            shown.afterwards: gr.Column(visible=False),
+        }
+        for view in self.desk.paint(key_of(request), form, go_on):
+            yield {shown.stage: view.html} | (self._after(view, request) if not view.busy else {})
+
+    def _after(self, view: View, request: gr.Request) -> Changes:
+        """The page when a run is over."""
+        shown, painted = self.shown, view.painted
+        changes: Changes = {
+            shown.paint: gr.Button("Paint again" if painted else "Paint", visible=True),
+            shown.stop: gr.Button(visible=False),
+        }
+        if painted is None:
+            return changes
+        visit = self.desk.visits.of(key_of(request))
+        film = painted.film
+        return changes | {
+            shown.go_on: gr.Button(visible=painted.checkpoint is not None),
+            shown.afterwards: gr.Column(visible=True),
+            shown.amount: 1.0,
+            shown.download: gr.DownloadButton(value=str(painted.picture)),
+            shown.film: gr.DownloadButton(
+                value=None if film is None else str(film), visible=film is not None
+            ),
+            shown.loss: stage.loss_plot(painted.history),
+            shown.visit: gr.Accordion(visible=True),
+            shown.gallery: [str(picture) for picture in visit.painted],
+        }
+
+    def several(self, said: Said, request: gr.Request) -> Iterator[Changes]:
+        """Paint several photos, one after the other."""
+        yield {self.shown.stage: gr.skip()}
+        for file in said[self.asked.more] or []:
+            try:
+                self.desk.take_photo(key_of(request), Path(file))
+            except ImpastoError as error:
+                gr.Warning(str(error))
+                continue
+            yield from self._painting(said, request, go_on=False)
+
+    def stop(self, request: gr.Request) -> None:
+        """Stop; the picture so far is kept."""
+        self.desk.stop(key_of(request))
+
+    def estimate(self, said: Said, request: gr.Request) -> str:
+        """What the picture would take."""
+        try:
+            if self.desk.visits.of(key_of(request)).photo is None:
+                return ""
+            return self.desk.estimate(key_of(request), self.form(said, request))
+        except ImpastoError as error:
+            return str(error)
+
+    def sheet(self, said: Said, request: gr.Request) -> Iterator[Changes]:
+        """The photo in every style that is shown."""
+        asked, known = self.asked, said[self.asked.known]
+        yield {asked.sheet: gr.Gallery([], visible=True)}
+        try:
+            for found in self.desk.sheet(key_of(request), self.form(said, request), known):
+                yield {asked.sheet: [(path, layout.title(name)) for path, name in found]}
+        except ImpastoError as error:
+            yield {self.shown.stage: stage.message(str(error), wrong=True)}
+
+    # Afterwards
+
+    def mix(self, amount: float, request: gr.Request) -> str:
+        """The picture between photo and painting."""
+        return self.desk.mixed(key_of(request), amount)
+
+    def mixed_file(self, amount: float, request: gr.Request) -> Any:
+        """Its file, at full size."""
+        file = self.desk.download(key_of(request), amount)
+        return gr.skip() if file is None else str(file)
+
+    def leave(self, request: gr.Request) -> None:
+        """The tab was closed."""
+        self.desk.visits.leave(key_of(request))
+
+    # What calls what
+
+    def connect(self, blocks: gr.Blocks) -> None:
+        """Let each component call what is its own."""
+        shown, asked = self.shown, self.asked
+        everything = [
+            shown.stage, shown.paint, shown.stop, shown.go_on, shown.afterwards, shown.amount,
+            shown.download, shown.film, shown.loss, shown.visit, shown.gallery,
+        ]  # fmt: skip
+        inputs = [
+            asked.photo, asked.editor, shown.stage, asked.choice, asked.second, asked.share,
+            asked.thumbs, asked.known, asked.paintings, asked.region_style,
+            *asked.basic.values(), *asked.expert.values(),
+        ]  # fmt: skip
+        see: dict[str, Any] = {
+            "fn": self.preview,
+            "inputs": self.said,
+            "outputs": [shown.stage],
+            **AT_ONCE,
+        }
+        guess: dict[str, Any] = {
+            "fn": self.estimate,
+            "inputs": self.said,
+            "outputs": [asked.estimate],
+            **AT_ONCE,
+        }
+        asked.photo.upload(self.take_photo, self.said, inputs, **PRIVATE).then(**see).then(**guess)
+        asked.own.upload(
+            self.take_painting, [asked.own, asked.thumbs, asked.known], inputs, **PRIVATE
+        ).then(**see)
+        for gallery in (asked.paintings, asked.sheet):
+            gallery.select(self.choose, [asked.known], [asked.choice], **AT_ONCE).then(**see).then(
+                **guess
+            )
+        for name in ("strength", "style_scale"):
+            asked.basic[name].release(**see)
+        for control in (asked.basic["keep_colors"], asked.second):
+            control.input(**see)
+        asked.share.release(**see)
+        for name in ("preset", "size"):
+            asked.basic[name].input(**guess)
+        for start, what in ((shown.paint, self.paint), (shown.go_on, self.go_on)):
+            start.click(what, self.said, everything, show_progress="hidden", **PRIVATE)
+        shown.stop.click(self.stop, None, None, queue=False, **PRIVATE)
+        asked.more.upload(
+            self.several, {*self.said, asked.more}, everything, show_progress="hidden", **PRIVATE
+        )
+        asked.all.click(
+            self.sheet, self.said, [asked.sheet, shown.stage], show_progress="hidden", **PRIVATE
+        )
+        asked.where.input(
+            lambda where: gr.ImageEditor(visible=WHERE[where] == "drawn"),
+            [asked.where], [asked.editor], **AT_ONCE,
+        )  # fmt: skip
+        shown.amount.input(self.mix, [shown.amount], [shown.stage], **AT_ONCE)
+        shown.amount.release(self.mixed_file, [shown.amount], [shown.download], **AT_ONCE)
+        blocks.unload(self.leave)
+
+    def offer(self) -> None:
+        """The function that programs call: `client.predict(..., api_name="/stylize")`."""
+        photo = gr.File(visible=False, label="photo")
+        style = gr.Textbox("great-wave", visible=False, label="style")
+        preset = gr.Textbox("draft", visible=False, label="preset")
+        size = gr.Number(512, precision=0, visible=False, label="size")
+        strength = gr.Number(0.5, visible=False, label="strength")
+        picture = gr.File(visible=False, label="picture")
+        gr.Button(visible=False).click(
+            self.stylize, [photo, style, preset, size, strength], [picture],
+            api_name="stylize", api_description=self.stylize.__doc__, concurrency_limit=None,
+        )  # fmt: skip
+
+    def stylize(
+        self,
+        photo: str,
+        style: str,
+        preset: str,
+        size: int,
+        strength: float,
+        request: gr.Request,
+    ) -> str:
+        """Paint a photo in the style of a painting by its name, and return the picture's file, a
+        PNG with its recipe. preset: best, draft, instant or paper; size: long side, px; strength: 0
+        to 1. What cannot be painted is an error that says why."""
+        key = key_of(request)
+        try:
+            self.desk.take_photo(key, Path(photo))
+            changes = {"preset": preset, "size": size, "strength": strength}
+            painted = self.desk.paint_at_once(key, Form((style,), changes=changes))
+        except (ImpastoError, TypeError) as error:
+            raise gr.Error(str(error)) from None
+        return str(painted.picture)
+
+
+def key_of(request: gr.Request) -> str:
+    """Whose request it is."""
+    return str(request.session_hash)

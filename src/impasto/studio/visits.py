@@ -1,0 +1,129 @@
+"""Visitors of the page: a folder for each, which goes with the visit or after an hour."""
+
+import re
+import secrets
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+
+from impasto.errors import PictureError
+from impasto.studio.jobs import Painted
+
+HOURS = 1.0  # that a visitor's files stay after the last word of the visitor
+EVERY = 30.0  # seconds between two looks for visits that are over
+MOST_PHOTOS = 40  # that a visitor may hand in at a time
+LONGEST_NAME = 60  # characters of a file's name that are kept
+
+
+@dataclass(eq=False)
+class Visit:
+    """What one visitor has handed in and had painted."""
+
+    key: str
+    folder: Path
+    seen: float = field(default_factory=time.monotonic)
+    """When the visitor was here last."""
+    photo: Path | None = None
+    photos: list[Path] = field(default_factory=list)
+    """All of the visit, the latest last."""
+    paintings: dict[str, Path] = field(default_factory=dict)
+    """Paintings of the visitor's own, by their names."""
+    masks: dict[str, Path] = field(default_factory=dict)
+    """Masks that were drawn or clicked, by their names."""
+    painted: list[Path] = field(default_factory=list)
+    """Finished pictures, the latest first."""
+    last: Painted | None = None
+    count: int = 0
+
+    def place(self, name: str, suffix: str) -> Path:
+        """A new file's place in the visitor's folder: no name leads out of it."""
+        self.count += 1
+        return self.folder / f"{plain_name(name)}-{self.count}{suffix}"
+
+    def take(self, file: Path, name: str | None = None) -> Path:
+        """A file that was handed in, moved into the folder. PictureError where it is gone."""
+        suffix = re.sub(r"[^a-z0-9.]", "", file.suffix.lower())[:8]
+        place = self.place(Path(name or file.name).stem, suffix)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, place)
+        except OSError as error:
+            raise PictureError(
+                f"{plain_name(file.name)} could not be taken in: {error.strerror}"
+            ) from None
+        return place
+
+
+def plain_name(name: str) -> str:
+    """A name of letters, digits, dots and dashes that no folder and no shell misreads."""
+    found = re.sub(r"[^\w.-]+", "-", name, flags=re.ASCII).strip("-.")
+    return found[:LONGEST_NAME] or "picture"
+
+
+class Visits:
+    """All visits, below one temporary folder. Use as a context manager, or `close` it.
+
+    `left` is called with the key of a visit that is over, before its folder goes.
+    """
+
+    def __init__(self, left: Callable[[str], None], hours: float = HOURS) -> None:
+        self.root = Path(tempfile.mkdtemp(prefix="impasto-studio-"))
+        self.left, self.hours = left, hours
+        self.lock, self.over = threading.Lock(), threading.Event()
+        self.visits: dict[str, Visit] = {}
+        self.sweeper = threading.Thread(target=self._sweep, name="impasto-sweeper", daemon=True)
+        self.sweeper.start()
+
+    def __enter__(self) -> "Visits":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def of(self, key: str) -> Visit:
+        """The visit with that key, a new one if there is none."""
+        with self.lock:
+            if key not in self.visits:
+                folder = self.root / secrets.token_urlsafe(16)
+                folder.mkdir(mode=0o700)
+                self.visits[key] = Visit(key, folder)
+            visit = self.visits[key]
+            visit.seen = time.monotonic()
+            return visit
+
+    def leave(self, key: str) -> None:
+        """End a visit: its work stops, its files go."""
+        with self.lock:
+            visit = self.visits.pop(key, None)
+        if visit is not None:
+            self.left(key)
+            shutil.rmtree(visit.folder, ignore_errors=True)
+
+    def close(self) -> None:
+        """End all visits."""
+        self.over.set()
+        for key in list(self.visits):
+            self.leave(key)
+        shutil.rmtree(self.root, ignore_errors=True)
+        self.sweeper.join(2)
+
+    def sweep(self, now: float | None = None) -> None:
+        """End the visits of those who said nothing for so many hours."""
+        now = time.monotonic() if now is None else now
+        for key, visit in list(self.visits.items()):
+            if now - visit.seen > self.hours * 3600:
+                self.leave(key)
+
+    def _sweep(self) -> None:
+        while not self.over.wait(EVERY):
+            self.sweep()
