@@ -243,7 +243,7 @@ class Desk:
         return ""
 
     def sheet(self, key: str, form: Form, names: list[str]) -> Iterator[list[tuple[str, str]]]:
-        """The photo in each of these paintings' styles, as instant pictures that come one by one."""
+        """The photo in each of these styles, as instant pictures that come one by one."""
         visit, found = self.visits.of(key), []
         for name in names:
             job = job_of(

@@ -60,8 +60,8 @@ def stage_column() -> SimpleNamespace:
             parts.loss = gr.HTML()
     with gr.Accordion("Pictures of this visit", open=True, visible=False) as parts.visit:
         parts.gallery = gr.Gallery(
-            columns=4, fit_columns=False, height="auto", object_fit="cover", show_label=False, elem_id="visit",
-            label="Pictures of this visit", buttons=["download", "fullscreen"],
+            columns=4, fit_columns=False, height="auto", object_fit="cover", show_label=False,
+            elem_id="visit", label="Pictures of this visit", buttons=["download", "fullscreen"],
         )  # fmt: skip
     return parts
 
@@ -93,8 +93,9 @@ def control_column(largest: int) -> SimpleNamespace:
         )
         parts.all = gr.Button("See all styles", size="sm", elem_id="sheet-button", min_width=120)
     parts.sheet = gr.Gallery(
-        visible=False, columns=3, fit_columns=False, height="auto", object_fit="contain", allow_preview=False,
-        label="Your photo in every style: choose one", elem_id="sheet", buttons=[],
+        visible=False, columns=3, fit_columns=False, height="auto", object_fit="contain",
+        allow_preview=False, label="Your photo in every style: choose one", elem_id="sheet",
+        buttons=[],
     )  # fmt: skip
     parts.basic = controls.basic(largest)
     parts.estimate = gr.Markdown("", elem_id="estimate")

@@ -23,6 +23,7 @@ Changes = dict[Any, Any]
 
 def build(desk: Desk) -> gr.Blocks:
     """The page of a desk."""
+    blocks: gr.Blocks
     with gr.Blocks(
         title="impasto studio", analytics_enabled=False, delete_cache=(600, 3600)
     ) as blocks:
@@ -62,7 +63,7 @@ class Page:
         styles = tuple(said[asked.choice][:1])
         if said[asked.second] and styles and said[asked.second] not in styles:
             styles += (said[asked.second],)
-        regions = ()
+        regions: tuple[tuple[str, str], ...] = ()
         if said[asked.region_mask]:
             regions = ((said[asked.region_mask], said[asked.region_style]),)
         if "drawn" in (WHERE[said[asked.where]], said[asked.region_mask]):

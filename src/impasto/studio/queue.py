@@ -11,6 +11,7 @@ import queue
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -247,10 +248,8 @@ class Atelier:
             self._start()
 
     def _send(self, message: object) -> None:
-        try:
+        with suppress(OSError):  # the reader finds that nobody is there, and says so
             self.connection.send(message)
-        except OSError:
-            pass  # the reader finds that nobody is there, and says so
 
     def _watch(self) -> None:
         """Replace a painter that does not stop when it is asked to."""

@@ -47,7 +47,8 @@ def picture(
             f'aria-label="How much of the photo to show beside the picture" oninput="{CUT}">'
         )
     return (
-        f'<div class="stage" style="--cut:0%;--w:{width};--h:{height}"><div class="frame">{image}</div>'
+        f'<div class="stage" style="--cut:0%;--w:{width};--h:{height}">'
+        f'<div class="frame">{image}</div>'
         f"{compare}{bar}<p{role}>{escape(status)}</p></div>"
     )
 

@@ -1,7 +1,7 @@
 """`impasto studio`: a page on this machine where people paint."""
 
 import time
-from typing import Annotated
+from typing import Annotated, Any
 
 from cyclopts import Group, Parameter
 
@@ -71,7 +71,7 @@ def studio(
     for name, value in (given | {"hours": hours}).items():
         if not value > 0:
             raise SettingError(f"--{name} is {value}: it must be above 0")
-    settings = {"device": device, "threads": threads, "memory_limit": memory_limit}
+    settings: dict[str, Any] = {"device": device, "threads": threads, "memory_limit": memory_limit}
     settings_for(**settings)
     limits = Limits(max_upload * 1_000_000, max_pixels * 1_000_000, max_size)
     try:
