@@ -136,6 +136,8 @@ class Desk:
     def preview(self, key: str, form: Form) -> Iterator[View]:
         """An instant picture, as large as this machine paints in little more than a second."""
         visit = self.visits.of(key)
+        if self.atelier.is_painting(key):  # the picture that grows is what one looks at
+            return
         try:
             job = job_of(replace(form, mask=None, regions=()), visit, True, self.preview_side())
         except ImpastoError as error:

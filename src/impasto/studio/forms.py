@@ -76,7 +76,7 @@ def job_of(form: Form, visit: Visit, quick: bool = False, side: int | None = Non
     if quick:
         some = ("style_weights", "style_scale", "keep_colors", "style_crop", "style_turn")
         changes = {k: v for k, v in changes.items() if k in some} | QUICK | {"size": side}
-        changes["strength"] = form.changes.get("strength_quick", 1.0)
+        changes["strength"] = min(1.0, 2 * float(form.changes.get("strength", 0.5)))
     target = visit.place(f"{_stem(visit.photo)}-{form.styles[0]}", ".png")
     return Job(
         visit.photo,
@@ -95,7 +95,7 @@ def job_of(form: Form, visit: Visit, quick: bool = False, side: int | None = Non
 
 def checked(changes: Mapping[str, Any]) -> dict[str, Any]:
     """Settings that a visitor may ask for, checked. SettingError for others, and for files."""
-    found = {k: v for k, v in changes.items() if v not in (None, "") and k != "strength_quick"}
+    found = {name: value for name, value in changes.items() if value not in (None, "")}
     by_name = {item.name: item for item in fields(Settings)}
     for name, value in found.items():
         item = by_name.get(name)

@@ -300,8 +300,11 @@ class Page:
         for control in (asked.basic["keep_colors"], asked.second):
             control.input(**see)
         asked.share.release(**see)
-        for name in ("preset", "size"):
-            asked.basic[name].input(**guess)
+        asked.basic["preset"].input(
+            lambda preset: controls.usual("strength", preset),
+            [asked.basic["preset"]], [asked.basic["strength"]], **AT_ONCE,
+        ).then(**guess)  # fmt: skip
+        asked.basic["size"].input(**guess)
         for start, what in ((shown.paint, self.paint), (shown.go_on, self.go_on)):
             start.click(what, self.said, everything, show_progress="hidden", **PRIVATE)
         shown.stop.click(self.stop, None, None, queue=False, **PRIVATE)

@@ -38,6 +38,8 @@ class _Ticket:
     events: "queue.Queue[Event]" = field(default_factory=queue.Queue)
     begun: bool = False
     over: bool = False
+    told: int | None = None
+    """How many are before it, as it was told last."""
     asked_at: float | None = None
     """When somebody asked to stop it."""
 
@@ -85,6 +87,12 @@ class Atelier:
         finally:
             self._stop(ticket)
 
+    def is_painting(self, visitor: str) -> bool:
+        """Whether a picture of the visitor is painted or waits, instant ones aside."""
+        with self.lock:
+            tickets = self.tickets.values()
+            return any(t.visitor == visitor and not t.job.quick for t in tickets)
+
     def stop(self, visitor: str, quick: bool | None = None) -> None:
         """Stop what is painted for a visitor, or waits; the picture so far is kept. `quick`: only
         instant pictures, or only others."""
@@ -130,8 +138,11 @@ class Atelier:
         if order and not busy:
             self._begin(order.pop(0))
             busy = True
-        for before, ticket in enumerate(order):
-            ticket.events.put(Waiting(before + busy))
+        for place, ticket in enumerate(order):
+            before = place + busy
+            if ticket.told != before:
+                ticket.told = before
+                ticket.events.put(Waiting(before))
 
     def _order(self, waiting: list[_Ticket]) -> list[_Ticket]:
         """Who comes when: in rounds, each visitor's next picture in each; those that were served
