@@ -209,35 +209,13 @@ def test_no_photo_is_said_so(impasto: Run) -> None:
 
 # The page, in a browser
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-FLAGS = (
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-)  # fmt: skip
-
-
 @pytest.fixture(scope="module")
 def page(
     written: tuple[list[str], Path], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Any]:
     """The report in Chromium, with everything that it said and asked for."""
-    if CHROMIUM is None:
-        pytest.skip("Chromium is not installed")
-    from playwright.sync_api import sync_playwright
-
-    profile = tmp_path_factory.mktemp("profile")
-    with sync_playwright() as browsers:
-        context = browsers.chromium.launch_persistent_context(
-            profile, executable_path=CHROMIUM, args=list(FLAGS), headless=True
-        )
-        opened = context.new_page()
-        opened.said, opened.asked = [], []
-        opened.on("console", lambda message: opened.said.append(message.text))
-        opened.on("pageerror", lambda error: opened.said.append(str(error)))
-        opened.on("request", lambda request: opened.asked.append(request.url))
-        opened.goto((written[1] / "report.html").as_uri())
+    with page_at((written[1] / "report.html").as_uri(), tmp_path_factory.mktemp("profile")) as opened:
         yield opened
-        context.close()
 
 
 def test_the_page_is_quiet_and_asks_for_nothing(page: Any) -> None:

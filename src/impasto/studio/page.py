@@ -15,6 +15,7 @@ from impasto.studio.layout import KEEP, WHERE
 
 PRIVATE: dict[str, Any] = {"api_visibility": "private"}
 AT_ONCE: dict[str, Any] = {"show_progress": "hidden", "trigger_mode": "always_last", **PRIVATE}
+SLOW: dict[str, Any] = {"show_progress": "hidden", **PRIVATE}
 Said = dict[Any, Any]
 """What each component holds."""
 Changes = dict[Any, Any]
@@ -287,7 +288,8 @@ class Page:
             "outputs": [asked.estimate],
             **AT_ONCE,
         }
-        asked.photo.upload(self.take_photo, self.said, inputs, **PRIVATE).then(**see).then(**guess)
+        taken = asked.photo.upload(self.take_photo, self.said, inputs, **SLOW)
+        taken.then(**see).then(**guess)
         asked.own.upload(
             self.take_painting, [asked.own, asked.thumbs, asked.known], inputs, **PRIVATE
         ).then(**see)
@@ -306,7 +308,7 @@ class Page:
         ).then(**guess)  # fmt: skip
         asked.basic["size"].input(**guess)
         for start, what in ((shown.paint, self.paint), (shown.go_on, self.go_on)):
-            start.click(what, self.said, everything, show_progress="hidden", **PRIVATE)
+            start.click(what, self.said, everything, **SLOW)
         shown.stop.click(self.stop, None, None, queue=False, **PRIVATE)
         asked.more.upload(
             self.several, {*self.said, asked.more}, everything, show_progress="hidden", **PRIVATE
