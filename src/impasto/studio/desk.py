@@ -9,6 +9,7 @@ from typing import Any
 from impasto import images
 from impasto.errors import ImpastoError, PictureError
 from impasto.images import Picture, fit, paintings
+from impasto.settings import settings_for
 from impasto.studio import stage, uploads
 from impasto.studio.forms import Form, job_of, restored
 from impasto.studio.jobs import (
@@ -30,6 +31,7 @@ from impasto.studio.visits import MOST_PHOTOS, Visit, Visits
 PREVIEW_SIDES = (192, 256, 320, 384, 512)  # px, of instant pictures
 PREVIEW_SECONDS = 1.2  # that one may take, by the pace of the machine
 PREVIEW_GROWTH = 1.5  # seconds grow a little faster than pixels
+PROGRAM_SECONDS = 0.5  # between two looks whether a program still waits for its picture
 SHEET_SIDE = 192  # px, of each picture of a sheet of all paintings
 
 
@@ -53,13 +55,20 @@ class Faces:
 class Desk:
     """The studio without its page. Use as a context manager, or `close` it.
 
-    `settings` hold for every picture (device, threads, memory limit).
+    `copies`: where the page's server keeps what it took and shows, if it does. `settings` hold for
+    every picture (device, threads, memory limit).
     """
 
-    def __init__(self, limits: Limits | None = None, hours: float = 1.0, **settings: Any) -> None:
+    def __init__(
+        self,
+        limits: Limits | None = None,
+        hours: float = 1.0,
+        copies: Path | None = None,
+        **settings: Any,
+    ) -> None:
         self.limits = limits or Limits()
         self.atelier = Atelier(**settings)
-        self.visits = Visits(self._left, hours)
+        self.visits = Visits(self._left, hours, copies, self.atelier.is_painting)
         self.faces: dict[str, Faces] = {}
         self.lock = threading.Lock()
 
@@ -75,7 +84,8 @@ class Desk:
         self.visits.close()
 
     def _left(self, key: str) -> None:
-        self.atelier.stop(key)
+        for visitor in (key, f"{key} estimate", f"{key} sheet"):
+            self.atelier.forget(visitor)
         self.faces.pop(key, None)
 
     # What visitors hand in
@@ -96,7 +106,10 @@ class Desk:
         if recipe is None:
             visit.photo = place
             visit.photos.append(place)
-        return uploads.proxy(place, visit.place("seen", ".jpg")), recipe
+        seen = uploads.proxy(place, visit.place("seen", ".jpg"))
+        if recipe is not None:
+            place.unlink(missing_ok=True)
+        return seen, recipe
 
     def seen(self, key: str) -> Path:
         """A small copy of the visitor's photo."""
@@ -120,6 +133,10 @@ class Desk:
     def take_painting(self, key: str, file: Path) -> tuple[str, Path]:
         """Take in a painting: its name, and the small copy that is shown. Raises PictureError."""
         visit = self.visits.of(key)
+        if len(visit.paintings) >= MOST_PHOTOS:
+            raise PictureError(
+                f"there are {MOST_PHOTOS} paintings already: reload the page to begin anew"
+            )
         place = uploads.taken(visit, file, self.limits)
         name = place.stem
         visit.paintings[name] = place
@@ -128,7 +145,10 @@ class Desk:
     def take_mask(self, key: str, file: Path, name: str) -> str:
         """Take in a mask that was drawn; the name it goes by. Raises PictureError."""
         visit = self.visits.of(key)
+        before = visit.masks.get(name)
         visit.masks[name] = uploads.taken(visit, file, self.limits)
+        if before is not None and not self.atelier.is_painting(key):
+            before.unlink(missing_ok=True)
         return name
 
     # Painting
@@ -191,6 +211,22 @@ class Desk:
                 return event
         raise PictureError("nothing was painted")
 
+    def paint_for_program(self, key: str, photo: Path, form: Form) -> Iterator[Path | None]:
+        """Take a photo and paint it: the picture's file at the end, and None now and then before,
+        so that whoever listens may leave. The photo does not stay. Raises ImpastoError."""
+        visit = self.visits.of(key)
+        place = uploads.taken(visit, photo, self.limits)
+        try:
+            job = job_of(form, visit, photo=place)
+            self._check_size(job)
+            for event in self.atelier.paint(key, job, every=PROGRAM_SECONDS):
+                visit.seen = _now()
+                if isinstance(event, Failed):
+                    raise PictureError(event.text)
+                yield event.picture if isinstance(event, Painted) else None
+        finally:
+            place.unlink(missing_ok=True)
+
     def _show(self, events: Iterator[Event], visit: Visit, alt: str) -> Iterator[View]:
         """What a visitor sees of what happens."""
         seen, said = None, ""
@@ -217,7 +253,9 @@ class Desk:
     def _finished(self, painted: Painted, visit: Visit, alt: str) -> View:
         visit.last = painted
         visit.painted.insert(0, painted.picture)
-        faces = self.faces[visit.key] = _faces(visit.photo, painted.picture)
+        faces = _faces(visit.photo, painted.picture)
+        if self.visits.has(visit):
+            self.faces[visit.key] = faces
         words = "Stopped; this is the picture so far" if painted.stopped else "Done"
         words += f", after {stage.duration(painted.seconds)}"
         html = stage.picture(live(faces.painted), alt, words, before=live(faces.photo), final=True)
@@ -282,7 +320,7 @@ class Desk:
         return place
 
     def _check_size(self, job: Job) -> None:
-        asked = job.changes.get("size", 512)
+        asked = settings_for(**job.changes).size
         if asked > self.limits.size:
             raise PictureError(
                 f"the size is {asked} px: this studio paints up to {self.limits.size} px"

@@ -14,6 +14,8 @@ from impasto.studio.visits import Visit
 
 QUICK: dict[str, Any] = {"preset": "instant"}
 NOT_ASKED = ("Machine",)  # groups of settings that are the studio's, not a visitor's
+MOST_MISSING = 5  # things that are said to be missing
+LONGEST = 200  # characters of a setting, and of a name
 ELSEWHERE = ("preset", "size", "strength", "style_weights", "style_scale", "keep_colors")
 """Settings with a control of their own on the page."""
 
@@ -61,25 +63,33 @@ def shown(item: "Field[Any]", preset: str) -> str:
     return as_text(getattr(settings_for(preset), item.name), item.metadata["none"])
 
 
-def job_of(form: Form, visit: Visit, quick: bool = False, side: int | None = None) -> Job:
-    """The job that a form asks for; `quick`: as an instant picture of so many px.
+def job_of(
+    form: Form,
+    visit: Visit,
+    quick: bool = False,
+    side: int | None = None,
+    photo: Path | None = None,
+) -> Job:
+    """The job that a form asks for; `quick`: as an instant picture of so many px. photo: in place
+    of the visit's.
 
     Raises ImpastoError where something is missing, or is not what it should be.
     """
-    if visit.photo is None:
+    photo = photo or visit.photo
+    if photo is None:
         raise PictureError("there is no photo yet: drop one, paste one or take one")
     if not form.styles:
         raise PictureError("there is no painting yet: choose one, or drop one of your own")
-    changes = checked(form.changes)
+    changes, asked_for = checked(form.changes)
     if len(form.styles) > 1:
         changes["style_weights"] = (form.share, 1 - form.share)
     if quick:
         some = ("style_weights", "style_scale", "keep_colors", "style_crop", "style_turn")
         changes = {k: v for k, v in changes.items() if k in some} | QUICK | {"size": side}
-        changes["strength"] = min(1.0, 2 * float(form.changes.get("strength", 0.5)))
-    target = visit.place(f"{_stem(visit.photo)}-{form.styles[0]}", ".png")
+        changes["strength"] = min(1.0, 2 * asked_for.strength)
+    target = visit.place(f"{_stem(photo)}-{form.styles[0]}", ".png")
     return Job(
-        visit.photo,
+        photo,
         tuple(source_of(name, visit) for name in form.styles),
         changes,
         target,
@@ -93,29 +103,36 @@ def job_of(form: Form, visit: Visit, quick: bool = False, side: int | None = Non
     )
 
 
-def checked(changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings that a visitor may ask for, checked. SettingError for others, and for files."""
+def checked(changes: Mapping[str, Any]) -> tuple[dict[str, Any], Settings]:
+    """Settings that a visitor may ask for, by name and as settings. SettingError for others, and
+    for files."""
     found = {name: value for name, value in changes.items() if value not in (None, "")}
     by_name = {item.name: item for item in fields(Settings)}
     for name, value in found.items():
         item = by_name.get(name)
         if item is None or item.metadata["group"] in NOT_ASKED:
             raise SettingError(f"{name} is no setting of this page: leave it out")
+        if len(str(value)) > LONGEST:
+            raise SettingError(f"{name} has {len(str(value))} characters: {LONGEST} will do")
         words = choices(item)
         if words is not None and value not in words:
             raise SettingError(f"{name} is {value!r}: choose from {', '.join(words)}")
-    settings_for(**found)
-    return found
+    try:
+        return found, settings_for(**found)
+    except (OverflowError, TypeError, ValueError):  # infinity for a whole number, say
+        raise SettingError(f"{found} cannot be read: change one of these settings") from None
 
 
 def source_of(name: str, visit: Visit) -> str:
     """A painting's file or name. PictureError for one that neither ships nor is the visitor's:
     no path of this machine is read."""
+    if not isinstance(name, str):
+        raise PictureError("a painting goes by its name: choose one of those shown")
     if name in visit.paintings:
         return str(visit.paintings[name])
     if paintings.is_painting(name):
         return name
-    raise PictureError(f"there is no painting {name!r}: choose one of those shown")
+    raise PictureError(f"there is no painting {name[:LONGEST]!r}: choose one of those shown")
 
 
 def mask_of(name: str | None, visit: Visit) -> Path | str | None:
@@ -138,30 +155,33 @@ def restored(recipe: Mapping[str, Any], visit: Visit) -> tuple[Form, list[str]]:
     Paths in a recipe are never followed: a name counts if it is that of a painting that ships or
     of something that the visitor handed in.
     """
-    settings = from_recipe(recipe.get("settings") or {})
-    preset = str(settings.get("preset", "best"))
-    usual, missing = settings_for(preset).as_dict(), list[str]()
-    changes: dict[str, Any] = {"preset": preset}
-    names = {
-        item.name: item
-        for item in [*asked(), *(f for f in fields(Settings) if f.name in ELSEWHERE)]
-    }
-    for name, value in settings.items():
-        if name in names and value != usual.get(name):
-            try:
-                changes |= checked({name: value})
-            except SettingError as error:
-                missing.append(str(error))
-    styles = []
-    for style in recipe.get("style") or ():
-        name = Path(str(style)).stem if str(style) not in visit.paintings else str(style)
+    changes, missing = _changes_of(recipe.get("settings"))
+    names, styles = recipe.get("style"), []
+    for style in names if isinstance(names, list) else ():
+        name = str(style) if str(style) in visit.paintings else Path(str(style)).stem
         if name in visit.paintings or paintings.is_painting(name):
             styles.append(name)
         else:
-            missing.append(f"the painting {name}: drop it once more")
-    weights = changes.pop("style_weights", None)
-    share = weights[0] / sum(weights) if weights and len(weights) == 2 and sum(weights) else 0.5
-    return Form(tuple(styles[:2]), share, changes), missing
+            missing.append(f"the painting {name[:LONGEST]}: drop it once more")
+    weights = settings_for(**{"style_weights": changes.pop("style_weights", None)}).style_weights
+    total: float = sum(weights)
+    share = weights[0] / total if len(weights) == 2 and total > 0 else 0.5
+    return Form(tuple(styles[:2]), share, changes), missing[:MOST_MISSING]
+
+
+def _changes_of(recorded: object) -> tuple[dict[str, Any], list[str]]:
+    """The settings of a recipe that are not the preset's, and what is wrong with others."""
+    given = recorded if isinstance(recorded, Mapping) else {}
+    settings = from_recipe({k: v for k, v in given.items() if k != "preset" or isinstance(v, str)})
+    preset, missing = str(settings["preset"]), list[str]()
+    usual, changes = settings_for(preset).as_dict(), dict[str, Any](preset=preset)
+    for name in [*(item.name for item in asked()), *ELSEWHERE[1:]]:
+        if name in settings and settings[name] != usual.get(name):
+            try:
+                changes |= checked({name: settings[name]})[0]
+            except SettingError as error:
+                missing.append(str(error))
+    return changes, missing
 
 
 def _stem(photo: Path) -> str:

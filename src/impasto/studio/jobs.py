@@ -19,6 +19,7 @@ from impasto.video.timelapse import Timelapse
 LIVE_SIDE = 768  # px, long side of the pictures that are shown on the way
 LIVE_EVERY = 0.4  # seconds between two of them, at least
 CHECKPOINT = "go-on.checkpoint"
+NOT_BEGUN = "stopped before it began"
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,11 @@ class Waiting:
     """How many pictures are painted before this one."""
 
     before: int
+
+
+@dataclass(frozen=True)
+class Still:
+    """Nothing happened for a while: whoever listens may leave."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +106,7 @@ class Failed:
     text: str
 
 
-Event = Waiting | Said | Shown | Painted | Estimated | Failed
+Event = Waiting | Still | Said | Shown | Painted | Estimated | Failed
 LAST = (Painted, Estimated, Failed)  # after which nothing comes
 
 

@@ -12,6 +12,7 @@ from impasto.errors import SettingError
 from impasto.studio.uploads import Limits
 
 LOCAL = ("127.0.0.1", "localhost", "::1")
+AUTH = "USER:PASSWORD, or a file with one such line for each user"
 THREADS = 200  # visitors that may wait at a time: each has a thread of its own
 
 
@@ -62,14 +63,15 @@ def opened(options: Options) -> Iterator[Any]:
     assert gradio.__version__
     with tempfile.TemporaryDirectory(prefix="impasto-uploads-") as uploads:
         os.environ["GRADIO_TEMP_DIR"] = uploads
-        with Desk(options.limits, options.hours, **options.settings) as desk:
+        limits, copies = options.limits, Path(uploads)
+        with _no_other_host(), Desk(limits, options.hours, copies, **options.settings) as desk:
             page = build(desk)
             page.queue(default_concurrency_limit=None)
             try:
                 page.launch(
                     server_name=options.host, server_port=options.port, auth=auth, share=False,
                     inbrowser=options.browser, prevent_thread_lock=True, quiet=True,
-                    max_threads=THREADS, max_file_size=options.limits.upload, ssr_mode=False,
+                    max_threads=THREADS, max_file_size=limits.upload, ssr_mode=False,
                     strict_cors=True, run_history=False, enable_monitoring=False, pwa=False,
                     mcp_server=False, footer_links=["api"], theme=look.theme(),
                     css_paths=[look.CSS], favicon_path=None, show_error=False,
@@ -86,15 +88,35 @@ def users(auth: str | None) -> list[tuple[str, str]] | None:
     Raises SettingError for what reads as neither."""
     if auth is None:
         return None
-    lines = [auth]
-    if Path(auth).is_file():
-        lines = [line for line in Path(auth).read_text("utf-8").splitlines() if line.strip()]
+    lines, file = [auth], Path(auth)
+    try:
+        is_file = file.is_file()
+    except (OSError, ValueError):  # too long a name, or with a zero in it: a password
+        is_file = False
+    if is_file:
+        try:
+            lines = [line for line in file.read_text("utf-8").splitlines() if line.strip()]
+        except (OSError, ValueError):
+            raise SettingError(f"--auth {auth} cannot be read as text: check the file") from None
     found = [tuple(line.strip().split(":", 1)) for line in lines]
     if not found or any(len(one) != 2 or not all(one) for one in found):
-        raise SettingError(
-            "--auth must be USER:PASSWORD, or a file with one such line for each user"
-        )
+        raise SettingError(f"--auth must be {AUTH}")
     return [(user, password) for user, password in found]
+
+
+@contextmanager
+def _no_other_host() -> Iterator[None]:
+    """Inside, Gradio fetches nothing: a visitor may name an address in place of a file."""
+    import safehttpx
+
+    async def refuse(hostname: str) -> str:
+        raise ValueError(f"nothing is fetched from {hostname}")
+
+    before, safehttpx.async_validate_url = safehttpx.async_validate_url, refuse
+    try:
+        yield
+    finally:
+        safehttpx.async_validate_url = before
 
 
 def _silence() -> None:

@@ -10,8 +10,11 @@ import os
 import signal
 import time
 from collections import deque
+from dataclasses import replace
 from multiprocessing.connection import Connection
 from typing import Any
+
+from impasto.studio import jobs
 
 TRIAL_SIDE = 128  # px: the instant picture that tells how fast the machine is
 
@@ -34,9 +37,19 @@ class Inbox:
             if message is None:
                 self.over = True
             elif message[0] == "stop":
-                self.stopped.add(message[1])
+                self._stop(message[1])
             else:
                 (self.quick if message[2].quick else self.long).append(message[1:])
+
+    def _stop(self, ticket: int) -> None:
+        """Stop a job. One that waits for its turn goes at once: the step that is painted just now
+        may take longer than the page has patience."""
+        for waiting in (self.quick, self.long):
+            for entry in [entry for entry in waiting if entry[0] == ticket]:
+                waiting.remove(entry)
+                self.connection.send((ticket, jobs.Failed(jobs.NOT_BEGUN)))
+                return
+        self.stopped.add(ticket)
 
     def is_stopped(self, ticket: int) -> bool:
         """Whether somebody asks to stop this job."""
@@ -64,10 +77,6 @@ def main(connection: Connection, settings: dict[str, Any]) -> None:
 
 def _work(inbox: Inbox, settings: dict[str, Any], ticket: int, job: Any) -> None:
     """Paint one job, and between its steps the instant ones that came."""
-    from dataclasses import replace
-
-    from impasto.studio import jobs
-
     job = replace(job, changes=dict(job.changes) | settings)
     for event in jobs.paint(job, lambda: inbox.is_stopped(ticket)):
         inbox.connection.send((ticket, event))

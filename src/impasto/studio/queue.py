@@ -20,11 +20,15 @@ from typing import Any
 import psutil
 
 from impasto.studio import painter
-from impasto.studio.jobs import LAST, Event, Failed, Job, Waiting
+from impasto.studio.jobs import LAST, NOT_BEGUN, Event, Failed, Job, Still, Waiting
 
 PATIENCE = 10.0  # seconds that the painter may take to stop before it is replaced
 MOST_GROWN = 600_000_000  # bytes that an idle painter may have grown by before it is replaced
+MOST_WAITING = 40  # pictures that one visitor may have waiting
+MOST_QUICK = 8  # instant pictures that the painter is told of at a time: its pipe is small
 REPLACED = "the painter ended, most likely for want of memory: choose a smaller size, or try again"
+CLOSED = "the studio is closed"
+TOO_MANY = f"{MOST_WAITING} pictures of yours wait: let some of them be painted first"
 BROKEN = "the painter could not begin: `impasto doctor` in a terminal may tell why"
 
 
@@ -71,8 +75,9 @@ class Atelier:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def paint(self, visitor: str, job: Job) -> Iterator[Event]:
-        """Paint a job in its turn: first `Waiting`, if need be, last `Painted` or `Failed`.
+    def paint(self, visitor: str, job: Job, every: float | None = None) -> Iterator[Event]:
+        """Paint a job in its turn: first `Waiting`, if need be, last `Painted` or `Failed`; `Still`
+        whenever nothing happened for `every` seconds.
 
         Whoever stops listening stops the job. A visitor's instant picture takes the place of
         the one before.
@@ -80,7 +85,10 @@ class Atelier:
         ticket = self._enter(visitor, job)
         try:
             while True:
-                event = ticket.events.get()
+                try:
+                    event = ticket.events.get(timeout=every)
+                except queue.Empty:
+                    event = Still()
                 yield event
                 if isinstance(event, LAST):
                     return
@@ -101,13 +109,20 @@ class Atelier:
                 if ticket.visitor == visitor and quick in (None, ticket.job.quick):
                     self._stop(ticket)
 
+    def forget(self, visitor: str) -> None:
+        """Stop all of a visitor who left."""
+        with self.lock:
+            self.stop(visitor)
+            self.served.pop(visitor, None)
+
     def close(self) -> None:
         """End the painter, and every job with it."""
         with self.lock:
             self.closed = True
-            self._end_all("the studio is closed")
+            self._end_all(CLOSED)
             self._replace(start=False)
-        self.watch.join(2)
+        for thread in (self.watch, self.reader):
+            thread.join(2)
 
     # The queue
 
@@ -116,8 +131,9 @@ class Atelier:
             if job.quick:
                 self.stop(visitor, quick=True)
             ticket = _Ticket(next(self.numbers), visitor, job)
-            if self.closed:
-                ticket.events.put(Failed("the studio is closed"))
+            already = sum(t.visitor == visitor for t in self.tickets.values())
+            if self.closed or already >= MOST_WAITING:
+                self._finish(ticket, Failed(CLOSED if self.closed else TOO_MANY))
                 return ticket
             self.tickets[ticket.number] = ticket
             if self.broken:
@@ -130,10 +146,10 @@ class Atelier:
         if not self.ready.is_set():
             return
         waiting = [t for t in self.tickets.values() if not t.begun]
-        for ticket in waiting:
-            if ticket.job.quick:
-                self._begin(ticket)
-        busy = any(t.begun and not t.job.quick for t in self.tickets.values())
+        begun = [t.job.quick for t in self.tickets.values() if t.begun]
+        for ticket in [t for t in waiting if t.job.quick][: max(0, MOST_QUICK - sum(begun))]:
+            self._begin(ticket)
+        busy = not all(begun)
         order = self._order([t for t in waiting if not t.job.quick])
         if order and not busy:
             self._begin(order.pop(0))
@@ -169,7 +185,7 @@ class Atelier:
                 ticket.asked_at = time.monotonic()
                 self._send(("stop", ticket.number))
             else:
-                self._finish(ticket, Failed("stopped before it began"))
+                self._finish(ticket, Failed(NOT_BEGUN))
                 self._go_on()
 
     def _finish(self, ticket: _Ticket, event: Event) -> None:
@@ -194,10 +210,10 @@ class Atelier:
         self.broken = False
         theirs.close()
         self.size_at_first: int | None = None
-        reader = threading.Thread(
+        self.reader = threading.Thread(
             target=self._read, args=(self.connection,), name="impasto-reader", daemon=True
         )
-        reader.start()
+        self.reader.start()
 
     def _read(self, connection: Connection) -> None:
         """Hand on what the painter says, until it is gone."""

@@ -7,6 +7,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -16,8 +17,14 @@ from impasto.studio.jobs import Painted
 
 HOURS = 1.0  # that a visitor's files stay after the last word of the visitor
 EVERY = 30.0  # seconds between two looks for visits that are over
+UNUSED = 120.0  # seconds that a visit stays to which nothing was handed in
+GRACE = 60.0  # seconds that a copy outside of a visit stays: another visitor may have just sent it
 MOST_PHOTOS = 40  # that a visitor may hand in at a time
 LONGEST_NAME = 60  # characters of a file's name that are kept
+
+
+Mark = tuple[str, int]
+"""A file's name and size."""
 
 
 @dataclass(eq=False)
@@ -38,6 +45,10 @@ class Visit:
     painted: list[Path] = field(default_factory=list)
     """Finished pictures, the latest first."""
     last: Painted | None = None
+    taken: set["Mark"] = field(default_factory=set)
+    """What was taken in, as the page's server keeps it."""
+    refused: set["Mark"] = field(default_factory=set)
+    """What was not, likewise."""
     count: int = 0
 
     def place(self, name: str, suffix: str) -> Path:
@@ -50,13 +61,22 @@ class Visit:
         suffix = re.sub(r"[^a-z0-9.]", "", file.suffix.lower())[:8]
         place = self.place(Path(name or file.name).stem, suffix)
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(file, place)
         except OSError as error:
             raise PictureError(
                 f"{plain_name(file.name)} could not be taken in: {error.strerror}"
             ) from None
         return place
+
+    @property
+    def is_used(self) -> bool:
+        """Whether anything was handed in."""
+        return bool(self.photos or self.paintings or self.masks)
+
+
+def mark(file: Path) -> Mark:
+    """What tells a file from others, wherever a copy of it lies. OSError if it is gone."""
+    return file.name, file.stat().st_size
 
 
 def plain_name(name: str) -> str:
@@ -68,12 +88,22 @@ def plain_name(name: str) -> str:
 class Visits:
     """All visits, below one temporary folder. Use as a context manager, or `close` it.
 
-    `left` is called with the key of a visit that is over, before its folder goes.
+    `left` is called with the key of a visit that is over, before its folder goes. A visit for whom
+    `busy` says that something is painted or waits is not over. `copies`: the folder where the
+    page's server keeps FOLDER/FILE for each file that it took or shows; they go after the visit.
     """
 
-    def __init__(self, left: Callable[[str], None], hours: float = HOURS) -> None:
+    def __init__(
+        self,
+        left: Callable[[str], None],
+        hours: float = HOURS,
+        copies: Path | None = None,
+        busy: Callable[[str], bool] = lambda _: False,
+    ) -> None:
         self.root = Path(tempfile.mkdtemp(prefix="impasto-studio-"))
-        self.left, self.hours = left, hours
+        self.left, self.hours, self.copies, self.busy = left, hours, copies, busy
+        self.gone: set[Mark] = set()
+        """Of visits that are over."""
         self.lock, self.over = threading.Lock(), threading.Event()
         self.visits: dict[str, Visit] = {}
         self.sweeper = threading.Thread(target=self._sweep, name="impasto-sweeper", daemon=True)
@@ -107,7 +137,12 @@ class Visits:
             visit = self.visits.pop(key, None)
         if visit is not None:
             self.left(key)
+            self.gone |= _marks(visit) | visit.refused
             shutil.rmtree(visit.folder, ignore_errors=True)
+
+    def has(self, visit: Visit) -> bool:
+        """Whether a visit is not over."""
+        return self.visits.get(visit.key) is visit
 
     def close(self) -> None:
         """End all visits."""
@@ -118,12 +153,40 @@ class Visits:
         self.sweeper.join(2)
 
     def sweep(self, now: float | None = None) -> None:
-        """End the visits of those who said nothing for so many hours."""
+        """End the visits of those who said nothing for so many hours; copies go with them."""
         now = time.monotonic() if now is None else now
         for key, visit in list(self.visits.items()):
-            if now - visit.seen > self.hours * 3600:
+            patience = self.hours * 3600 if visit.is_used else UNUSED
+            if now - visit.seen > patience and not self.busy(key):
                 self.leave(key)
+        if self.copies is not None:
+            self._sweep_copies(self.copies)
+
+    def _sweep_copies(self, folder: Path) -> None:
+        """Remove what visits left with the page's server, and what nobody asked for in hours."""
+        visits = list(self.visits.values())
+        kept = set[Mark]().union(*map(_marks, visits))
+        gone = self.gone.union(*(visit.refused for visit in visits)) - kept
+        found = set[Mark]()
+        for file in folder.glob("*/*"):
+            with suppress(OSError):  # somebody else was quicker
+                what, age = mark(file), time.time() - file.stat().st_ctime
+                found.add(what)
+                old = age > self.hours * 3600 and what not in kept
+                if file.is_file() and (old or (what in gone and age > GRACE)):
+                    file.unlink()
+                    file.parent.rmdir()  # no other file has this folder's hash
+        self.gone &= found
 
     def _sweep(self) -> None:
         while not self.over.wait(EVERY):
             self.sweep()
+
+
+def _marks(visit: Visit) -> set[Mark]:
+    """What of a visit the page's server may have a copy of."""
+    found = set(visit.taken)
+    with suppress(OSError):
+        for file in visit.folder.iterdir():
+            found.add(mark(file))
+    return found
