@@ -1,0 +1,1 @@
+"""Masks that make themselves: faces, people, and regions that a click begins."""
