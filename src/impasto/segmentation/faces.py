@@ -15,13 +15,13 @@ from torch.nn import functional as F
 from impasto import images, weights
 from impasto.images import fit
 
-LONGEST = 1024  # px, long side of the photo that faces are looked for in
+LONGEST = 1024  # px, long side of the photo in which faces are looked for
 SMALLEST = 20  # px there, side of the smallest face, as the authors have it
 CELL, STRIDE = 12, 2  # px that P-Net sees at each place, and between two places
 SHRINK = 0.709  # from one copy of the pyramid to the next: about half the area
-THRESHOLDS = (0.6, 0.7, 0.9)
-"""How sure each of the three networks must be, 0 to 1. facenet-pytorch takes 0.7 for the last."""
-AT_ONCE = 256  # candidates that a network looks at in one pass: P-Net may propose thousands
+THRESHOLDS = (0.6, 0.7, 0.7)
+"""How sure each of the three networks must be, 0 to 1."""
+AT_ONCE = 256  # candidates in one pass of a network: P-Net may propose thousands
 OVERLAPS = (0.5, 0.7, 0.7)
 """How much two candidates may overlap: in one copy, in all of them, and after each later network."""
 
@@ -105,9 +105,7 @@ def find(photo: Float[Tensor, "1 3 h w"], network: MTCNN | None = None) -> list[
     corners, places = (boxes.view(-1, 2, 2) * factor).flatten(1), points * factor
     return [
         Face((box[0], box[1], box[2], box[3]), tuple((x, y) for x, y in five), score)
-        for box, five, score in zip(
-            corners.tolist(), places.tolist(), scores.tolist(), strict=True
-        )
+        for box, five, score in zip(corners.tolist(), places.tolist(), scores.tolist(), strict=True)
     ]
 
 
@@ -190,7 +188,7 @@ def _candidates(photo: Float[Tensor, "1 3 h w"], boxes: Boxes, side: int) -> lis
         F.interpolate(photo[..., top:bottom, left:right], (side, side), mode="area")
         for (left, top), (right, bottom) in zip(low.tolist(), high.tolist(), strict=True)
     ]
-    return [_centered(part) for part in torch.cat(squares).split(AT_ONCE)]
+    return [_centered(part) for part in torch.split(torch.cat(squares), AT_ONCE)]
 
 
 def _centered(values: Tensor) -> Tensor:

@@ -99,8 +99,7 @@ def found_in(
     """How likely each pixel shows a person, 0 to 1: as the whole photo tells, and the surroundings
     of each small face, whichever is more."""
     network = SelfieSegmentation() if network is None else network
-    height, width = photo.shape[-2:]
-    found = _of(network, photo)
+    height, found = photo.shape[-2], _of(network, photo)
     for face in faces:
         left, top, right, bottom = face.box
         size = bottom - top
