@@ -22,7 +22,8 @@ DOCS = Path(__file__).parents[1] / "docs" / "reference"
 COMMANDS = [
     words.split()
     for words in (
-        "", "stylize", "video", "texture", "rerun", "info", "evaluate", "classify", "augment",
+        "", "stylize", "video", "texture", "mask", "rerun", "info", "evaluate", "classify",
+        "augment",
         "study", "study layers", "study weights", "study inits", "study steps", "study optimizers",
         "study scale", "study content", "study strength", "study reconstruct", "study sheet",
         "train", "export", "styles", "weights", "weights list", "weights verify", "weights get",

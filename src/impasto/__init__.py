@@ -25,18 +25,22 @@ if TYPE_CHECKING:
     from impasto.images import Picture
     from impasto.painting import Result, Step, steps, stylize
     from impasto.scene import Region
+    from impasto.segmentation import find_mask
     from impasto.settings import Settings, settings_for
 
 __all__ = [
     "Classifier", "DivergedError", "ImpastoError", "Picture", "PictureError", "Prediction",
     "Region", "Result", "SettingError", "Settings", "Step", "StyleTransfer", "Verdict",
-    "WeightsError", "__version__", "evaluate", "settings_for", "steps", "stylize",
+    "WeightsError", "__version__", "evaluate", "find_mask", "settings_for", "steps", "stylize",
 ]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:
     """Import a public name when it is first used: `impasto --help` need not wait for PyTorch."""
-    packages = ("errors", "settings", "images", "scene", "painting", "evaluation", "augmentation")
+    packages = (
+        "errors", "settings", "images", "segmentation", "scene", "painting", "evaluation",
+        "augmentation",
+    )  # fmt: skip
     for package in packages if name in __all__ else ():
         module = import_module(f"impasto.{package}")
         if hasattr(module, name):

@@ -18,6 +18,7 @@ from impasto.cli.commands import (
     doctor,
     evaluate,
     export,
+    mask,
     rerun,
     studio,
     study,
@@ -43,6 +44,7 @@ app = cyclopts.App(
 app.command(stylize.stylize)
 app.command(video.video)
 app.command(texture.texture)
+app.command(mask.mask)
 app.command(rerun.rerun)
 app.command(rerun.info)
 app.command(study.app)

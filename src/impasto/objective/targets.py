@@ -50,12 +50,12 @@ class Styles:
     def __init__(self, network: VGG, settings: Settings, least: int) -> None:
         self.network, self.settings, self.least = network, settings, least
         self.spec = Spec.of(settings)
-        self._known: dict[tuple[Part, int, int | None], Wanted] = {}
+        self._known: dict[tuple[tuple[Strokes, ...], int, int | None], Wanted] = {}
 
     def of(self, part: Part, long_side: int, tile: int | None) -> Wanted:
         """What a part's paintings have, mixed by their shares, for a picture with that long side,
         px, in tiles of that side."""
-        key = part, long_side, tile
+        key = part.strokes, long_side, tile
         if key not in self._known:
             self._known = {k: v for k, v in self._known.items() if k[1] == long_side}
             self._known[key] = self._measured(part, long_side, tile)

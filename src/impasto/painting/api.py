@@ -24,6 +24,7 @@ def stylize(
     mask: AnyPicture | None = None,
     style_mask: AnyPicture | None = None,
     regions: Sequence[Region] = (),
+    keep: AnyPicture | None = None,
     **changes: Any,
 ) -> Result:
     """The content picture repainted in the style of another, or of several.
@@ -31,12 +32,14 @@ def stylize(
     content and style: paths, PIL images, arrays or tensors (see `images.read`); a style may be
     the name of a built-in painting, a folder, or a list of these. mask: white is painted, black
     stays the photo; style_mask: white is where strokes are taken from. `regions` take styles of
-    their own; `style` is then that of the rest. Settings are given as a Settings, by name, or
-    both: `stylize("photo.jpg", "great-wave", preset="paper", size=256)`. Raises ImpastoError.
+    their own; `style` is then that of the rest. keep: white is painted softly, at `keep_strength`.
+    Masks are pictures, or a word: face, person or background is found in the photo. Settings are
+    given as a Settings, by name, or both: `stylize("photo.jpg", "great-wave", preset="paper", size=256)`. Raises ImpastoError.
     """
     *_, last = steps(
-        content, style, settings, mask=mask, style_mask=style_mask, regions=regions, **changes
-    )
+        content, style, settings, mask=mask, style_mask=style_mask, regions=regions, keep=keep,
+        **changes,
+    )  # fmt: skip
     return last.result()
 
 
@@ -48,6 +51,7 @@ def steps(
     mask: AnyPicture | None = None,
     style_mask: AnyPicture | None = None,
     regions: Sequence[Region] = (),
+    keep: AnyPicture | None = None,
     resume: str | os.PathLike[str] | None = None,
     **changes: Any,
 ) -> Iterator[Step]:
@@ -58,7 +62,7 @@ def steps(
     later, and leaves the pictures before it valid.
     """
     chosen = settings_for(**changes) if settings is None else changed(settings, **changes)
-    return start_run(Scene(content, style, chosen, mask, style_mask, regions), resume).paint()
+    return start_run(Scene(content, style, chosen, mask, style_mask, regions, keep), resume).paint()
 
 
 def start_run(scene: Scene, resume: str | os.PathLike[str] | None = None) -> PaintingRun:

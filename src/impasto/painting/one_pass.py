@@ -31,6 +31,7 @@ from impasto.painting.budget import Tiling
 from impasto.painting.run import Record, Step
 from impasto.painting.scales import scale_sizes
 from impasto.scene import Part, Scene, View
+from impasto.scene.strokes import Strokes
 from impasto.settings import Settings, changed, settings_for
 
 OF_PAINTINGS = ("transform", "style_scale", "style_crop", "style_turn", "tile")
@@ -75,7 +76,7 @@ class OnePassRun:
         self.trained = {path: residual.load(path, self.dtype, self.device) for path in paths}
         self.tiling = Tiling(self.settings.tile or None)
         self.footprint(self.sizes[0])  # raises where it cannot fit
-        self.styles: dict[tuple[Part, int], Moments] = {}
+        self.styles: dict[tuple[tuple[Strokes, ...], int], Moments] = {}
         self.history: list[Record] = []
         self.seconds = 0.0
         self.pixels: Tensor | None = None
@@ -261,7 +262,7 @@ class OnePassRun:
 
     def _style(self, part: Part, long_side: int, tile: int | None) -> Moments:
         """The mixed moments of a part's paintings at relu4_1."""
-        key = part, long_side
+        key = part.strokes, long_side
         if key not in self.styles:
             least = smallest_side([adain.LAYER], "reflect")
             grid = GRID if self.settings.seamless else 1

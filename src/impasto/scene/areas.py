@@ -1,6 +1,7 @@
 """Areas: where each part of a picture is, softly, at one width and height."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from jaxtyping import Float
@@ -8,6 +9,7 @@ from torch import Tensor
 
 from impasto.images import masks
 from impasto.scene.regions import Part
+from impasto.settings import Strength
 
 Area = Float[Tensor, "1 1 h w"]
 """How much each pixel belongs to a part, 0 to 1."""
@@ -34,6 +36,21 @@ def areas_of(
     crowd = total.clamp_min(1)
     rest = (1 - total).clamp_min(0)
     return [(rest if area is None else area / crowd) * limit for area in found]
+
+
+def softened(
+    parts: Sequence[Part], keep: Float[Tensor, "1 1 _ _"], strength: float, size: tuple[int, int]
+) -> list[Part]:
+    """The parts, and behind each of them what `keep` takes of it: the same strokes at that
+    strength, or at the part's own where that is less. size: width and height of the photo, px."""
+    found, kept = [], masks.at(keep, size)
+    for part, area in zip(parts, areas_of(parts, None, size), strict=True):
+        soft = kept if area is None else kept * area
+        if area is not None and part.areas is not None:
+            part = replace(part, areas=(area - soft,))
+        less = Strength(min(strength, part.strength.value))
+        found += [part, replace(part, areas=(soft,), strength=less)]
+    return found
 
 
 def content_share_of(parts: Sequence[Part], areas: Sequence[Area | None]) -> Area | None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
-from impasto import fingerprint, machine
+from impasto import fingerprint, machine, segmentation
 from impasto.errors import PictureError, SettingError, WeightsError
 from impasto.images import Need, Picture, fit, folder, masks, objects, paintings
 from impasto.machine.memory import check_limit
@@ -38,12 +38,13 @@ class Reader:
     """Reads the pictures of a scene, and keeps a list of them for the recipe.
 
     `inputs` are the pictures by what they are, `networks` the files of trained networks, `sources`
-    says what each is called, to find it again, `notes` what a front end should tell its user.
+    says what each is called, to find it again, `notes` what a front end should tell its user,
+    `words` the masks that were found in the photo. `may_lack` says that there may be none.
     Raises ImpastoError for what cannot be read or does not fit; before anything is read, for a
     memory limit that cannot be kept.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, may_lack: bool = False) -> None:
         compute = machine.start(settings.device, settings.precision)
         check_limit(settings.memory_limit, compute.dtype)
         self.settings = settings
@@ -51,6 +52,8 @@ class Reader:
         self.networks: dict[str, Path] = {}
         self.sources: dict[str, Any] = {}
         self.notes: list[str] = []
+        self.words: dict[str, Tensor] = {}
+        self.may_lack = may_lack
 
     def picture(self, what: str, source: AnyPicture, side: int) -> Picture:
         """A picture of which so many px of the long side are needed, or a built-in painting by its
@@ -65,7 +68,14 @@ class Reader:
         return picture
 
     def mask(self, what: str, source: AnyPicture, of: Picture) -> Tensor:
-        """A mask of a picture. PictureError if it is black or has other proportions."""
+        """A mask of a picture: a file's, or what a word (`segmentation.WORDS`) means in it.
+
+        PictureError if it is black, has other proportions, or nothing is found.
+        """
+        self._say(segmentation.stands_before(source))
+        if segmentation.is_word(source):
+            return self._found(what, str(source), of)
+        segmentation.check_word(source)
         read = self.picture(what, objects.drawn(source), max(of.size))
         mask, (width, height), its = masks.read(read), read.own_size, of.own_size
         if abs(math.log(width / height * its[1] / its[0])) > math.log(PROPORTIONS):
@@ -74,6 +84,23 @@ class Reader:
                 f"{its[0]}x{its[1]}: give both the same proportions"
             )
         return mask
+
+    def _found(self, what: str, word: str, of: Picture) -> Tensor:
+        """The mask that a word means in a picture; in the photo it is looked for once."""
+        is_photo = of is self.inputs.get("content")
+        mask = self.words.get(word) if is_photo else None
+        if mask is None:
+            finding = segmentation.found(of, word, self.may_lack)
+            mask = finding.mask
+            self._say(finding.note)
+        if is_photo:
+            self.words[word] = mask
+        self.inputs[what] = Picture(mask.expand(1, 3, -1, -1), None, word, word)
+        return mask
+
+    def _say(self, note: str | None) -> None:
+        """Note what a front end should tell its user, once."""
+        self.notes += [note] if note and note not in self.notes else []
 
     def part(self, region: Region, photo: Picture, main: Style | None, colors: Colors) -> Part:
         """A region with everything read. main: the style of the rest, which the lists of the
@@ -100,7 +127,7 @@ class Reader:
             areas = (self.mask(f"{name} mask", region.mask, photo),)
         self._note(region, styles)
         prints = [(fingerprint_of(s.picture), s.share, s.scale) for s in strokes]
-        key = f"{prints} {networks} {strength}"
+        key = f"{prints} {networks}"
         return Part(areas, strokes, networks, Strength(strength), key)
 
     def _note(self, region: Region, styles: Sequence[AnyPicture]) -> None:
@@ -118,7 +145,7 @@ class Reader:
     def name_of(self, what: str) -> str | None:
         """What a picture that was read is called in the recipe; None if it came from no file."""
         picture = self.inputs.get(what)
-        return None if picture is None else name_of(picture.origin)
+        return None if picture is None else name_of(picture.origin, segmentation.WORDS)
 
     def _strokes(
         self,
@@ -134,8 +161,7 @@ class Reader:
         crops = for_each(settings.style_crop or (WHOLE,), count, "style_crop", is_main)
         strokes: list[Strokes] = []
         for style, share, scale, crop in zip(styles, shares, scales, crops, strict=True):
-            note = paintings.stands_before(style)
-            self.notes += [note] if note and note not in self.notes else []
+            self._say(paintings.stands_before(style))
             found = folder.sources(style)
             each = share / sum(shares) / len(found) / len(settings.style_turn)
             for source in found:

@@ -26,9 +26,10 @@ Style = AnyPicture | Sequence[AnyPicture]
 class Region:
     """A part of the photo that takes a style of its own, as it is asked for.
 
-    mask: white belongs to the region, black does not, gray does in part; None: all that no other
-    region takes. strength: 0 to 1, that of the settings if None. style_mask: white is the part of
-    the painting that the strokes are taken from.
+    mask: white belongs to the region, black does not, gray does in part; a word (face, person,
+    background) is found in the photo; None: all that no other region takes. strength: 0 to 1, that
+    of the settings if None. style_mask: white is the part of the painting that the strokes are
+    taken from.
     """
 
     style: Style
@@ -49,7 +50,8 @@ class Part:
     """Files of trained networks that paint in place of strokes, each with its share."""
     strength: Strength
     key: str
-    """The same for regions that are painted alike, whose masks then add up."""
+    """The same for regions that take the same strokes; with the same strength, too, they are
+    painted alike, and their masks add up."""
 
 
 def numbered(regions: list[Region]) -> list[Region]:
@@ -63,16 +65,17 @@ def numbered(regions: list[Region]) -> list[Region]:
 
 def merged(parts: list[Part]) -> tuple[Part, ...]:
     """Parts that are painted alike as one: their moments add up, and so do their masks."""
-    found: dict[str, Part] = {}
+    found: dict[tuple[str, Strength], Part] = {}
     for part in parts:
-        if part.key not in found:
-            found[part.key] = part
+        key = part.key, part.strength
+        if key not in found:
+            found[key] = part
             continue
-        first = found[part.key]
+        first = found[key]
         if first.areas is None or part.areas is None:
-            found[part.key] = replace(first, areas=None)
+            found[key] = replace(first, areas=None)
         else:
-            found[part.key] = replace(first, areas=first.areas + part.areas)
+            found[key] = replace(first, areas=first.areas + part.areas)
     return tuple(found.values())
 
 

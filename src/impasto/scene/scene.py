@@ -5,7 +5,7 @@ painting, masks, transparency, and whose colors are kept. A run asks for it size
 """
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
 from typing import Any
@@ -14,15 +14,17 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from impasto import fingerprint, machine
+from impasto import fingerprint, machine, segmentation
 from impasto.errors import SettingError
 from impasto.images import Picture, enlarged
 from impasto.scene import recolor
+from impasto.scene.areas import softened
 from impasto.scene.colors import SMALL, Colors, small, small_size, to_paintings
 from impasto.scene.reading import Reader, fingerprint_of
 from impasto.scene.recolor import Recoloring
 from impasto.scene.regions import (
     AnyPicture,
+    Part,
     Region,
     Style,
     merged,
@@ -38,7 +40,11 @@ RESULT_BYTES = 40  # per pixel of a result at the photo's own size, until it is 
 
 
 class Scene:
-    """A photo with its regions. Raises ImpastoError for what cannot be read or does not fit."""
+    """A photo with its regions. Raises ImpastoError for what cannot be read or does not fit.
+
+    Masks are files or words (`segmentation.WORDS`). keep: white is painted at `keep_strength`.
+    may_lack: what a word says need not be in the photo, which may be the first of many.
+    """
 
     @machine.neutral()
     def __init__(
@@ -49,33 +55,51 @@ class Scene:
         mask: AnyPicture | None = None,
         style_mask: AnyPicture | None = None,
         regions: Sequence[Region] = (),
+        keep: AnyPicture | None = None,
+        may_lack: bool = False,
     ) -> None:
         _check_given(content, regions)
-        reader = Reader(settings)
+        reader = Reader(settings, may_lack)
         self.settings = settings
         self.inputs, self.networks, self.sources = reader.inputs, reader.networks, reader.sources
         self.notes = reader.notes
         """What a front end should tell its user."""
-        self.photo = reader.picture("content", content, settings.size)
+        side = settings.size
+        if any(map(segmentation.is_word, (mask, keep, *(region.mask for region in regions)))):
+            side = max(side, segmentation.LONGEST)
+        self.photo = reader.picture("content", content, side)
         self.sources["content"] = reader.name_of("content")
         asked = _with_rest(regions, style, style_mask)
         self.mask = None if mask is None else reader.mask("mask", mask, self.photo)
         if mask is not None:
             self.sources["mask"] = reader.name_of("mask")
         self.sources["regions"] = []
+        self.keep = None if keep is None else reader.mask("keep", keep, self.photo)
+        if keep is not None:
+            self.sources["keep"] = reader.name_of("keep")
         palette = None
         if settings.palette not in ("none", "style") and settings.keep_colors == "none":
             palette = reader.picture("palette", settings.palette, SMALL)
         first = paintings_of(asked[-1].style)[0]
         self.colors = Colors(settings, self.opaque_photo, first, palette)
-        self.parts = merged(
-            [reader.part(region, self.photo, style, self.colors) for region in numbered(asked)]
-        )
+        self._asked = [
+            reader.part(region, self.photo, style, self.colors) for region in numbered(asked)
+        ]
+        self.words = reader.words
+        """The masks that were found in the photo, by their words."""
+        self.parts = self._settled()
         if self.networks and settings.keep_colors in ("match", "transfer"):
             raise SettingError(
                 f"keep_colors {settings.keep_colors} recolors the painting, which a trained "
                 "network does not show: use luminance"
             )
+
+    def _settled(self) -> tuple[Part, ...]:
+        """The parts as they are painted: softly where the photo is kept, those alike as one."""
+        parts = self._asked
+        if self.keep is not None:
+            parts = softened(parts, self.keep, self.settings.keep_strength, self.photo.size)
+        return merged(parts)
 
     @property
     def paintings(self) -> list[str]:
@@ -141,6 +165,28 @@ class Scene:
         made.sources = self.sources | {"content": name_of(photo.origin)}
         return made
 
+    def with_words(self, found: Mapping[str, Tensor]) -> "Scene":
+        """The same scene with other masks for words that were found in its photo."""
+        made, before = copy.copy(self), {id(mask): word for word, mask in self.words.items()}
+
+        def now(mask: Tensor) -> Tensor:
+            word = before.get(id(mask))
+            return mask if word is None else found[word]
+
+        made.words = dict(found)
+        made.mask = None if self.mask is None else now(self.mask)
+        made.keep = None if self.keep is None else now(self.keep)
+        made._asked = [
+            replace(part, areas=part.areas and tuple(map(now, part.areas))) for part in self._asked
+        ]
+        made.parts = made._settled()
+        made.__dict__.pop("_tones", None)
+        return made
+
+    def words_in(self, photo: Picture) -> dict[str, Tensor]:
+        """The masks of the scene's words in another photo; black where there is no such thing."""
+        return {word: segmentation.found(photo, word, empty=True).mask for word in self.words}
+
     def with_settings(self, settings: Settings) -> "Scene":
         """The same scene with settings that differ in how it is optimized."""
         made = copy.copy(self)
@@ -175,7 +221,8 @@ class Scene:
         the settings ask for that."""
         pictures = [self.photo, self.opaque_photo, *self.inputs.values()]
         pictures += [strokes.picture for part in self.parts for strokes in part.strokes]
-        masks = [self.mask, *(area for part in self.parts for area in part.areas or ())]
+        parts = [*self.parts, *self._asked]
+        masks = [self.mask, self.keep, *(area for part in parts for area in part.areas or ())]
         maps = [m for p in pictures for m in (p.pixels, p.alpha)] + masks
         storages = [m.untyped_storage() for m in maps if m is not None]
         width, height = self.photo.size if self.settings.original_size else (0, 0)

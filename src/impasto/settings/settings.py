@@ -135,6 +135,15 @@ class Settings:
         group="Style",
     )
 
+    keep_strength: float = setting(
+        0.2,
+        "How far to go towards the painting where --keep says so, 0 to 1.",
+        "Where --strength, or a region's own, is less, that counts.",
+        group="Masks and regions",
+        at_least=0,
+        at_most=1,
+    )
+
     method: Literal["optimize", "instant"] = setting(
         "optimize",
         "How the picture comes about: optimize changes pixels step by step, instant paints in one "

@@ -62,7 +62,8 @@ class Film:
     """A clip that is painted. Raises ImpastoError for a clip, pictures or settings that do not go
     together.
 
-    Style, masks and regions are those of `impasto.stylize`; masks stay where they are. `temporal`
+    Style, masks and regions are those of `impasto.stylize`. Masks of files stay where they are; a
+    word is found anew in the first frame of each shot, and follows the flow. `temporal`
     says how strongly frames are held together: 0 not at all, up to 0.95. Frames have the long side
     of the settings; odd sides lose their last row or column, as H.264 needs even ones. In instant
     mode each `every`-th frame is painted whole; those between are the last one, carried along the
@@ -79,6 +80,7 @@ class Film:
         mask: AnyPicture | None = None,
         style_mask: AnyPicture | None = None,
         regions: Sequence[Region] = (),
+        keep: AnyPicture | None = None,
         temporal: float = TEMPORAL,
         every: int = EVERY,
     ) -> None:
@@ -107,7 +109,7 @@ class Film:
                 f"{clip.name} has no frame that can be read there: try without --start and --end"
             )
         photo = self._cropped(first)
-        self.scene = Scene(photo, style, self.settings, mask, style_mask, regions)
+        self.scene = Scene(photo, style, self.settings, mask, style_mask, regions, keep, True)
         run = start_run(self.scene)  # raises for what does not go together
         self.one_pass = run if isinstance(run, OnePassRun) else None
         self.engine = run.engine if isinstance(run, OptimizedRun) else None
@@ -195,11 +197,17 @@ class Film:
         shot, done = self._shot(), len(facts)
         self.history = list(facts)
         machine.keep_large_buffers()
-        for frame in self.clip.frames(self.read_size, done - len(finished)):
+        first = done - len(finished)
+        if facts and self.scene.words:  # masks follow the flow from the shot's first frame on
+            first = min(first, int(facts[first]["begun"]))
+        for frame in self.clip.frames(self.read_size, first):
             photo = self._cropped(frame)
             moved = shot.motion_to(photo.pixels)
+            shot.follow(photo, moved, frame.number)
             if frame.number < done:
-                pixels = _pixels(finished[frame.number - done])
+                # before the last few only the flow counts
+                late = frame.number >= done - len(finished)
+                pixels = _pixels(finished[frame.number - done]) if late else photo.pixels
                 shot.take(Seen(photo.pixels, pixels), moved)
                 shot.load(facts[frame.number])
                 continue

@@ -49,14 +49,20 @@ class Shot:
         """How far the camera has moved since the shot began, px to the right and down."""
         self.loss = 0.0
         """That of the shot's first frame, if it was optimized."""
+        self.begun = 0
+        """The number of the shot's first frame."""
+        self.masks: dict[str, Tensor] = {}
+        """Where the scene's words are in the frame that is next."""
 
     def state(self) -> Facts:
         """What `load` needs besides the frames to go on."""
-        return {"x": self.camera[0], "y": self.camera[1], "loss": self.loss}
+        found = {"x": self.camera[0], "y": self.camera[1], "loss": self.loss}
+        return found | {"begun": self.begun}
 
     def load(self, facts: Facts) -> None:
         """Go on from a state."""
         self.camera, self.loss = (facts["x"], facts["y"]), facts["loss"]
+        self.begun = int(facts.get("begun", self.begun))
 
     def motion_to(self, photo: Tensor) -> Motion | None:
         """The motion since the last frame; None where a shot begins."""
@@ -64,6 +70,16 @@ class Shot:
             return None
         moved = flow.motion(self.past[-1].photo, photo)
         return None if consistency.is_cut(self.past[-1].photo, photo, moved) else moved
+
+    def follow(self, photo: Picture, moved: Motion | None, number: int) -> None:
+        """Find the masks of the scene's words anew where a shot begins with the frame of that
+        number; carry them along the flow within it."""
+        if moved is None:
+            self.begun, self.masks = number, self.scene.words_in(photo)
+        else:
+            self.masks = {
+                word: moved.carried(mask).clamp(0, 1) for word, mask in self.masks.items()
+            }
 
     def take(self, seen: Seen, moved: Motion | None) -> None:
         """Note a frame that is painted."""
@@ -76,6 +92,7 @@ class Shot:
     ) -> Float[Tensor, "1 3 h w"]:
         """The frame of that number, painted."""
         scene = self.scene.of(photo)
+        scene = scene.with_words(self.masks) if self.masks else scene
         if self.temporal == 0:
             moved = None
         self.camera = consistency.camera_after(self.camera, moved)

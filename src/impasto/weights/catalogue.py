@@ -65,6 +65,20 @@ CATALOGUE: dict[str, WeightFile] = {
             sha256="04d09751b91df68ebcfc2e27954073917901eb9213fa653e00511bc1344f6141",
         ),
         WeightFile(
+            name="mtcnn",
+            file="mtcnn.safetensors",
+            summary="P-, R- and O-Net of MTCNN, which find faces, for the mask `face`",
+            license="MIT, Timothy Esler; Zhang, Zhang, Li and Qiao",
+            sha256="526d46ed65e029f9c42aced6d99f115ada540d9461821ea46813ee92dc8f664e",
+        ),
+        WeightFile(
+            name="selfie-segmentation",
+            file="selfie_segmentation.safetensors",
+            summary="MediaPipe's selfie segmentation, for the masks `person` and `background`",
+            license="Apache-2.0, Google",
+            sha256="728300ccb3a7f4e911538d4d0b74df88722d05061100e1e30d72f672b0b51444",
+        ),
+        WeightFile(
             name="lpips-vgg16",
             file="lpips_vgg16.safetensors",
             summary="VGG-16 and linear heads of LPIPS 0.1, for impasto evaluate --lpips vgg16",

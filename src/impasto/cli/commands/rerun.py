@@ -17,6 +17,9 @@ from impasto.settings import FILE_OR, PRESETS, Settings, changed, from_recipe, s
 if TYPE_CHECKING:
     from impasto.scene import Region
 
+MASKS = ("mask", "keep", "style mask")
+"""What may be a word."""
+
 RerunOptions: Any = options_of("RerunOptions", fields(Settings), lambda _: "as then")
 
 
@@ -107,9 +110,11 @@ def rerun(
     there, sources = Whereabouts(picture, inputs), recipe["sources"]
     photo = content or there.found(sources["content"], "photo", "--content")
     regions = [_region(region, there, style) for region in sources["regions"]]
-    mask = sources.get("mask") and there.found(sources["mask"], "mask")
+    mask, keep = (
+        sources.get(name) and there.found(sources[name], name) for name in ("mask", "keep")
+    )
     settings = there.settings(_again(recipe["settings"], given(options)), given(options))
-    scene = Scene(photo, None, settings, mask, None, regions)
+    scene = Scene(photo, None, settings, mask, None, regions, keep)
     run = start_run(scene)
     now = run.recipe()["inputs"]
     then = recipe.get("inputs", now)
@@ -149,12 +154,13 @@ class Whereabouts:
         """An input: in the folders given, where it was, beside the picture, or in the current
         folder. PictureError if nowhere; `option` is what takes it instead."""
         from impasto.images.paintings import is_painting
+        from impasto.segmentation import is_word
         from impasto.weights.trained import networks
 
         if source is None:
             remedy = f"give it with {option}" if option else "paint it anew"
             raise PictureError(f"{self.picture} does not say what its {what} was: {remedy}")
-        if is_painting(source) or source in networks():
+        if is_painting(source) or source in networks() or (what in MASKS and is_word(source)):
             return source
         was, name = Path(source), Path(source).name
         places = [folder / name for folder in self.folders]

@@ -16,7 +16,8 @@ def stylize(
     content: Annotated[str, Parameter(allow_leading_hyphen=True)],
     /,
     *styles: str,
-    mask: Annotated[Path | None, Parameter(group=MASKS)] = None,
+    mask: Annotated[str | None, Parameter(group=MASKS)] = None,
+    keep: Annotated[str | None, Parameter(group=MASKS)] = None,
     region: Annotated[tuple[str, ...], several(MASKS)] = (),
     style_mask: Annotated[tuple[str, ...], several(MASKS)] = (),
     resume: Annotated[Path | None, Parameter(group=OUTPUT)] = None,
@@ -37,10 +38,15 @@ def stylize(
         lists them; ./NAME means a file or folder called so); - reads one from stdin. Several are
         blended into one picture, see --style-weights.
     mask
-        Where to paint: white is painted, black stays the photo, gray is between.
+        Where to paint: white is painted, black stays the photo, gray is between. A file, or a word:
+        face, person or background is found in the photo (./face means a file called so).
+    keep
+        Where to paint softly, so that it is still recognized: face, person, background or a mask
+        file; --keep-strength says how softly.
     region
-        A part of the photo that takes a style of its own: NAME=MASK:STYLE, white in MASK belongs to
-        it; rest:STYLE is for what is left; :STRENGTH may follow. Give it once for each region.
+        A part of the photo that takes a style of its own: NAME=MASK:STYLE, white in MASK, a file or
+        a word, belongs to it; rest:STYLE is for what is left; :STRENGTH may follow. Give it once for
+        each region.
     style_mask
         Take the strokes from the white part of this mask of the painting; NAME=FILE for a region's.
     resume
@@ -64,11 +70,11 @@ def stylize(
     names = [*styles, *(str(part.style) for part in parts)]
     default = None if content == STDIN else output.beside(Path(content), names, ".png")
     masks = [str(m) for part in parts for m in (part.mask, part.style_mask) if m is not None]
-    inputs = [content, *names, *masks, *map(str, (mask, main_mask))]
+    inputs = [content, *names, *masks, *map(str, (mask, main_mask, keep))]
     checked = output.check(outputs, default, inputs, resume)
     if hint := words.each_photo(content, styles):
         output.say(outputs.quiet, hint)
     first, *paintings = pictures([content, *styles])
     photo = Path(first) if isinstance(first, str) else first
-    scene = Scene(photo, paintings or None, settings, mask, main_mask, parts)
+    scene = Scene(photo, paintings or None, settings, mask, main_mask, parts, keep)
     return paint(start_run(scene, resume), checked)

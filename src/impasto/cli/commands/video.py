@@ -42,7 +42,8 @@ def video(
     end: float | None = None,
     quality: int = 65,
     sound: bool = True,
-    mask: Annotated[Path | None, Parameter(group=MASKS)] = None,
+    mask: Annotated[str | None, Parameter(group=MASKS)] = None,
+    keep: Annotated[str | None, Parameter(group=MASKS)] = None,
     region: Annotated[tuple[str, ...], several(MASKS)] = (),
     style_mask: Annotated[tuple[str, ...], several(MASKS)] = (),
     resume: bool = False,
@@ -85,7 +86,12 @@ def video(
     region
         A part of the picture that takes a style of its own: NAME=MASK:STYLE, as for stylize.
     mask
-        Where to paint: white is painted, black stays the film, in every frame.
+        Where to paint: white is painted, black stays the film, in every frame. A file, which stays
+        where it is, or a word, face, person or background: that is found in the first frame of
+        each shot, and moves with what it shows.
+    keep
+        Where to paint softly, so that it is still recognized: face, person, background or a mask
+        file; --keep-strength says how softly.
     style_mask
         Take the strokes from the white part of this mask of the painting.
     resume
@@ -117,6 +123,7 @@ def video(
         mask=mask,
         style_mask=main_mask,
         regions=parts,
+        keep=keep,
         temporal=temporal,
         every=every,
     )
