@@ -151,10 +151,10 @@ def test_a_diverging_run_keeps_its_last_good_picture(
 def test_styles_lists_paintings_and_draws_a_sheet(impasto: Run, tmp_path: Path) -> None:
     status, out, _ = impasto("styles", "--sheet", tmp_path / "sheet.png")
     assert status == 0
-    assert len(out.splitlines()) >= 6
+    assert len(out.splitlines()) >= 10
     assert "great-wave" in out
     assert "Hokusai" in out
-    assert images.read(tmp_path / "sheet.png").size == (900, 548)
+    assert images.read(tmp_path / "sheet.png").size == (1500, 548)
     status, _, err = impasto("styles", "--sheet", tmp_path / "sheet.png")
     assert status == 2
     assert "--force" in err

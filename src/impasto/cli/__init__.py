@@ -50,7 +50,7 @@ app.command(classify.classify)
 app.command(augment.augment)
 app.command(train.train)
 app.command(export.export)
-app.command(styles.styles)
+app.command(styles.app)
 app.command(weights.app)
 app.command(doctor.doctor)
 

@@ -18,7 +18,7 @@ class Picture:
     alpha: Float[Tensor, "1 1 h w"] | None = None
     name: str = "picture"
     origin: str | None = None
-    """The file it was read from, as it was named, or the built-in painting."""
+    """The file it was read from, as it was named, or the painting by its name."""
     exif: bytes | None = None
     """What its file says of camera, time and author, as EXIF."""
     shrunk_from: tuple[int, int] | None = None

@@ -179,7 +179,7 @@ class Whereabouts:
 
 
 def _as_file(place: Path) -> str:
-    """A path that no command takes for the name of a built-in painting or for a word."""
+    """A path that no command takes for the name of a painting or for a word."""
     return f"./{place}" if len(place.parts) == 1 else str(place)
 
 

@@ -33,9 +33,9 @@ def stylize(
     content
         The photo, a file; - reads it from stdin.
     styles
-        The paintings: files, folders of pictures, or the names of built-in ones (`impasto styles`
-        lists them; ./NAME means a file or folder called so); - reads one from stdin. Several are
-        blended into one picture, see --style-weights.
+        The paintings: files, folders of pictures, or names that `impasto styles` lists (./NAME is a
+        file or folder called so); - reads one from stdin. Several are blended into one picture, see
+        --style-weights.
     mask
         Where to paint: white is painted, black stays the photo, gray is between.
     region
