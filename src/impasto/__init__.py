@@ -23,14 +23,14 @@ if TYPE_CHECKING:
     )
     from impasto.evaluation import Classifier, Prediction, Verdict, evaluate
     from impasto.images import Picture
-    from impasto.painting import Result, Step, steps, stylize
+    from impasto.painting import Finished, Result, Step, mix, steps, stylize
     from impasto.scene import Region
     from impasto.settings import Settings, settings_for
 
 __all__ = [
-    "Classifier", "DivergedError", "ImpastoError", "Picture", "PictureError", "Prediction",
-    "Region", "Result", "SettingError", "Settings", "Step", "StyleTransfer", "Verdict",
-    "WeightsError", "__version__", "evaluate", "settings_for", "steps", "stylize",
+    "Classifier", "DivergedError", "Finished", "ImpastoError", "Picture", "PictureError",
+    "Prediction", "Region", "Result", "SettingError", "Settings", "Step", "StyleTransfer",
+    "Verdict", "WeightsError", "__version__", "evaluate", "mix", "settings_for", "steps", "stylize",
 ]  # fmt: skip
 
 

@@ -18,6 +18,7 @@ from impasto.cli.commands import (
     doctor,
     evaluate,
     export,
+    mix,
     rerun,
     study,
     styles,
@@ -42,6 +43,7 @@ app = cyclopts.App(
 app.command(stylize.stylize)
 app.command(video.video)
 app.command(texture.texture)
+app.command(mix.mix)
 app.command(rerun.rerun)
 app.command(rerun.info)
 app.command(study.app)

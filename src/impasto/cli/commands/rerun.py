@@ -52,6 +52,7 @@ def info(*pictures: Path, json: bool = False) -> None:
                 if usual.get(name) != value
             )
             or "nothing",
+            "mixed": "; ".join(map(_mix_words, recipe.get("mixed", ()))),
             "steps": recipe.get("steps_taken"),
             "losses": losses,
             "network": f"{recipe.get('backbone')}, {recipe.get('features')}",
@@ -61,7 +62,8 @@ def info(*pictures: Path, json: bool = False) -> None:
         }
         print(picture)
         for name, value in rows.items():
-            print(f"  {name:9}  {value}")
+            if name != "mixed" or value:
+                print(f"  {name:9}  {value}")
 
 
 def rerun(
@@ -94,7 +96,7 @@ def rerun(
     from impasto import images
     from impasto.cli import outputs as output
     from impasto.cli.run import paint
-    from impasto.painting import start_run
+    from impasto.painting import mixed_again, others_of, start_run
     from impasto.scene import Scene
 
     recipe = images.recipe_of(picture)
@@ -116,9 +118,11 @@ def rerun(
     others = {name for name, value in now.items() if value != then.get(name)}
     if others and not (content or style) and not outputs.quiet:
         print(f"not the same as then: {', '.join(sorted(others))}", file=sys.stderr)
+    mixed_with = others_of(recipe, lambda name: there.found(name, "other picture"))
     default = picture.with_name(f"{picture.stem}-again.png")
     read = [str(picture), *(p.origin for p in scene.inputs.values() if p.origin)]
-    return paint(run, output.check(outputs, default, read))
+    checked = output.check(outputs, default, read)
+    return paint(run, checked, lambda result: mixed_again(result, recipe, mixed_with))
 
 
 def _again(recorded: Mapping[str, Any], asked: Mapping[str, Any]) -> Settings:
@@ -129,6 +133,10 @@ def _again(recorded: Mapping[str, Any], asked: Mapping[str, Any]) -> Settings:
         usual = settings_for(recorded["preset"]).as_dict()
         kept = {name: value for name, value in recorded.items() if value != usual.get(name)}
     return settings_for(**(kept | dict(asked)))
+
+
+def _mix_words(note: Mapping[str, Any]) -> str:
+    return f"{note.get('amount')} of it, the rest {note.get('with', 'the photo')}"
 
 
 def _joined(value: Any) -> str:
