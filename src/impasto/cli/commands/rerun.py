@@ -156,7 +156,7 @@ class Whereabouts:
     def found(self, source: str | None, what: str, option: str | None = None) -> str:
         """An input: in the folders given, where it was, beside the picture, or in the current
         folder. PictureError if nowhere; `option` is what takes it instead."""
-        from impasto.images.paintings import is_painting
+        from impasto.images.paintings import NAME, is_painting
         from impasto.weights.trained import networks
 
         if source is None:
@@ -171,6 +171,8 @@ class Whereabouts:
             if place.exists():
                 return _as_file(place)
         remedy = f"give it with {option}, or" if option else "give"
+        if what == "painting" and NAME.fullmatch(name):
+            remedy = f"add it with `impasto styles add {name} FILE`, {remedy}"
         raise PictureError(
             f"the {what} of {self.picture}, {name}, is neither beside it nor in the current "
             f"folder: {remedy} its folder with --inputs"
