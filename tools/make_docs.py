@@ -23,7 +23,8 @@ COMMANDS = [
     words.split()
     for words in (
         "", "stylize", "mix", "video", "texture", "rerun", "info", "evaluate", "classify",
-        "augment", "study", "study layers", "study weights", "study inits", "study steps", "study optimizers",
+        "augment", "study", "study layers", "study weights", "study inits", "study steps",
+        "study optimizers",
         "study scale", "study content", "study strength", "study reconstruct", "study sheet",
         "train", "export", "styles", "styles add", "styles remove", "weights", "weights list",
         "weights verify", "weights get", "doctor",
