@@ -24,6 +24,30 @@ os.environ |= {"OMP_NUM_THREADS": str(THREADS), "MKL_NUM_THREADS": str(THREADS)}
 torch.set_num_threads(THREADS)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _nothing_at_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No library of paintings, and nothing kept of paintings, where a test does not ask for it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("IMPASTO_DATA", str(tmp_path_factory.getbasetemp() / "no-data"))
+        patch.setenv("IMPASTO_CACHE_MB", "0")
+        yield
+
+
+@pytest.fixture
+def library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A library of one's own paintings, empty."""
+    monkeypatch.setenv("IMPASTO_DATA", str(tmp_path / "data"))
+    return tmp_path / "data" / "paintings"
+
+
+@pytest.fixture
+def kept_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of what is measured of paintings, empty, with a cache of 500 MB."""
+    monkeypatch.setenv("IMPASTO_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("IMPASTO_CACHE_MB", "500")
+    return tmp_path / "cache" / "styles"
+
+
 @pytest.fixture(scope="session")
 def network() -> vgg.VGG:
     """VGG-19 in float32 with zero padding, all layers."""
@@ -66,6 +90,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("cache")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("IMPASTO_CACHE", str(folder))
+        patch.setenv("IMPASTO_CACHE_MB", "500")
         yield folder
 
 

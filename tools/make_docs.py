@@ -22,12 +22,12 @@ DOCS = Path(__file__).parents[1] / "docs" / "reference"
 COMMANDS = [
     words.split()
     for words in (
-        "", "stylize", "video", "texture", "mask", "rerun", "info", "evaluate", "classify",
-        "augment",
-        "study", "study layers", "study weights", "study inits", "study steps", "study optimizers",
+        "", "stylize", "mix", "video", "texture", "mask", "rerun", "info", "evaluate", "classify",
+        "augment", "study", "study layers", "study weights", "study inits", "study steps",
+        "study optimizers",
         "study scale", "study content", "study strength", "study reconstruct", "study sheet",
-        "train", "export", "styles", "weights", "weights list", "weights verify", "weights get",
-        "doctor",
+        "train", "export", "studio", "styles", "styles add", "styles remove", "weights",
+        "weights list", "weights verify", "weights get", "doctor",
     )
 ]  # fmt: skip
 NOTE = "<!-- Made by tools/make_docs.py from the code: change it there. -->\n\n"

@@ -23,15 +23,16 @@ if TYPE_CHECKING:
     )
     from impasto.evaluation import Classifier, Prediction, Verdict, evaluate
     from impasto.images import Picture
-    from impasto.painting import Result, Step, steps, stylize
+    from impasto.painting import Finished, Result, Step, mix, steps, stylize
     from impasto.scene import Region
     from impasto.segmentation import find_mask
     from impasto.settings import Settings, settings_for
 
 __all__ = [
-    "Classifier", "DivergedError", "ImpastoError", "Picture", "PictureError", "Prediction",
-    "Region", "Result", "SettingError", "Settings", "Step", "StyleTransfer", "Verdict",
-    "WeightsError", "__version__", "evaluate", "find_mask", "settings_for", "steps", "stylize",
+    "Classifier", "DivergedError", "Finished", "ImpastoError", "Picture", "PictureError",
+    "Prediction", "Region", "Result", "SettingError", "Settings", "Step", "StyleTransfer",
+    "Verdict", "WeightsError", "__version__", "evaluate", "find_mask", "mix", "settings_for",
+    "steps", "stylize",
 ]  # fmt: skip
 
 

@@ -198,7 +198,7 @@ def test_what_cannot_be_done_is_refused(impasto: Run, tree: Path, tmp_path: Path
         ((tree, "-o", tmp_path / "full", "--resume"), "no copy to go on with"),
         ((tree, "-o", out / "deep"), "there is no folder"),
         ((tree, "-o", out, "--copies", 0), "copies is 0"),
-        ((tree, "-o", out, "--styles", "monet"), "no built-in painting is called 'monet'"),
+        ((tree, "-o", out, "--styles", "monet"), "no file and no painting is called 'monet'"),
         ((tree, "-o", out, "--strength", "much"), "strength is 'much'"),
         ((tree, "-o", out, "--strength", "0.8,0.2"), "strength is 0.8 to 0.2"),
         ((tree, "-o", out, "--p", 2), "p is 2"),

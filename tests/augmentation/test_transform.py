@@ -243,21 +243,20 @@ def test_two_styles_are_mixed_as_moments_are(batch: Tensor) -> None:
 
 
 def test_paintings_are_measured_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batch: Tensor
+    kept_here: Path, monkeypatch: pytest.MonkeyPatch, batch: Tensor
 ) -> None:
-    monkeypatch.setenv("IMPASTO_CACHE", str(tmp_path))
     measured: list[object] = []
     network = transform._network
     monkeypatch.setattr(
         transform, "_network", lambda *words: measured.append(words) or network(*words)
     )
     first = StyleTransfer(STYLES)
-    assert len(measured) == len(list((tmp_path / "styles").iterdir())) == 3
+    assert len(measured) == len(list(kept_here.iterdir())) == 3
     again = StyleTransfer(list(reversed(STYLES)))
     assert len(measured) == 3
     assert torch.equal(again.mean, first.mean.flip(0))
     assert torch.equal(again.square, first.square.flip(0))
-    for file in (tmp_path / "styles").iterdir():
+    for file in kept_here.iterdir():
         file.write_bytes(file.read_bytes()[:100])  # damaged: measured anew
     assert torch.equal(StyleTransfer(STYLES).mean, first.mean)
     assert len(measured) == 6
@@ -266,6 +265,7 @@ def test_paintings_are_measured_once(
 def test_no_cache_is_no_harm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("no folder")
     monkeypatch.setenv("IMPASTO_CACHE", str(tmp_path / "file"))
+    monkeypatch.setenv("IMPASTO_CACHE_MB", "500")
     assert StyleTransfer("poppies").mean.shape == (1, 512)
 
 

@@ -81,7 +81,7 @@ def refused(answer: tuple[int, str, str], words: str) -> None:
         (["-o", "-", "--json"], "both want stdout"),
         (["--backbone", "vgg16-torchvision"], "impasto weights get vgg16-torchvision"),
         (["--no-such-option"], "no-such-option"),
-        (["a", "b", "c"], "no built-in painting is called 'a'"),
+        (["a", "b", "c"], "no file and no painting is called 'a'"),
         (["--memory-limit", "2"], "like 3G or 1500M"),
         (["--checkpoint", "no/such/a.ckpt"], "there is no folder"),
     ],

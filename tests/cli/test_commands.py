@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import re
 import shutil
 import signal
@@ -14,7 +15,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from impasto import images
+from impasto import StyleTransfer, images
+from impasto.images import paintings
 from impasto.settings import Settings
 from small import ROOT, SMALL_WORDS, Run, command
 
@@ -151,15 +153,95 @@ def test_a_diverging_run_keeps_its_last_good_picture(
 def test_styles_lists_paintings_and_draws_a_sheet(impasto: Run, tmp_path: Path) -> None:
     status, out, _ = impasto("styles", "--sheet", tmp_path / "sheet.png")
     assert status == 0
-    assert len(out.splitlines()) >= 6
+    assert len(out.splitlines()) >= 10
     assert "great-wave" in out
     assert "Hokusai" in out
-    assert images.read(tmp_path / "sheet.png").size == (900, 548)
+    assert images.read(tmp_path / "sheet.png").size == (1500, 548)
     status, _, err = impasto("styles", "--sheet", tmp_path / "sheet.png")
     assert status == 2
     assert "--force" in err
     _, out, _ = impasto("styles", "--json")
     assert all(Path(json.loads(line)["file"]).is_file() for line in out.splitlines())
+
+
+def test_a_library_of_ones_own(
+    impasto: Run, library: Path, kept_here: Path, photo: Path, tmp_path: Path
+) -> None:
+    """Added, listed, painted with, measured once, removed with all that was measured."""
+    given = tmp_path / "sea.png"
+    given.write_bytes(paintings.path("poppies").read_bytes())
+    words = ("styles", "add", "my-sea", given)
+    status, out, err = impasto(*words, "--painter", "Me", "--year", 2026)
+    assert (status, out) == (0, "")
+    assert f"added my-sea: {library / 'my-sea.png'}" in err
+    status, _, err = impasto(*words)
+    assert status == 2
+    assert "replace it with --force" in err
+    assert impasto(*words, "--force", "--title", "Sea", "--painter", "Me")[0] == 0
+    for listing in (("styles",), ("styles", "list")):
+        _, out, _ = impasto(*listing)
+        assert re.search(r"^my-sea +Sea, Me \(your own\)$", out, re.M)
+        assert re.search(r"^great-wave +The Great Wave off Kanagawa, Katsushika Hokusai", out, re.M)
+    _, out, _ = impasto("styles", "--json")
+    facts = {line["name"]: line for line in map(json.loads, out.splitlines())}
+    assert facts["my-sea"]["painter"] == "Me"
+    assert (facts["my-sea"]["ships"], facts["poppies"]["ships"]) == (False, True)
+    assert Path(facts["my-sea"]["thumbnail"]).is_file()
+    assert impasto("styles", "--sheet", tmp_path / "sheet.png")[0] == 0
+    assert images.read(tmp_path / "sheet.png").size == (1500, 822)  # three rows
+    target = tmp_path / "out.png"
+    assert impasto("stylize", photo, "my-sea", *SMALL_WORDS, "-o", target)[0] == 0
+    assert len(list(kept_here.glob("my-sea.*"))) == 2
+    status, _, err = impasto("styles", "remove", "my-sea")
+    assert (status, err) == (0, "removed my-sea\n")
+    assert list(kept_here.glob("*")) == []
+    assert "my-sea" not in impasto("styles")[1]
+    status, _, err = impasto("rerun", target, "--content", photo)
+    assert status == 2
+    assert "add it with `impasto styles add my-sea FILE`" in err
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (("add", "My Sea", "a.png"), "cannot be called 'My Sea'"),
+        (("add", "poppies", "a.png"), "is the painting that ships"),
+        (("add", "sea", "gone.png"), "cannot read gone.png"),
+        (("add", "sea"), "requires an argument"),
+        (("remove",), "there is nothing to remove"),
+        (("remove", "poppies"), "poppies ships with impasto"),
+        (("remove", "sea"), "no painting of your own is called 'sea'"),
+        (("add", "sea", "a.png", "extra"), "extra"),
+    ],
+)
+def test_what_cannot_be_added_or_removed(
+    impasto: Run, library: Path, words: tuple[str, ...], why: str
+) -> None:
+    status, out, err = impasto("styles", *words)
+    assert (status, out) == (2, "")
+    assert why in err
+    assert err.count("\n") == 1
+    assert not library.exists()
+
+
+def test_a_name_of_ones_own_works_wherever_a_painting_is_asked_for(
+    impasto: Run, library: Path, photo: Path, tmp_path: Path
+) -> None:
+    paintings.add("my-sea", paintings.path("poppies"), paintings.Painting())
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    (folder / "a.png").write_bytes(photo.read_bytes())
+    instant = ("--preset", "instant", "--size", 64)
+    for words in (
+        ("texture", "my-sea", *SMALL_WORDS, "-o", tmp_path / "texture.png"),
+        ("evaluate", photo, "my-sea", photo, "--json"),
+        ("augment", folder, "-o", tmp_path / "augmented", "--styles", "my-sea"),
+        ("stylize", photo, "--region", "rest:my-sea", *SMALL_WORDS, "-o", tmp_path / "rest.png"),
+        ("stylize", photo, "my-sea", "poppies", *instant, "-o", tmp_path / "instant.png"),
+    ):
+        status, _, err = impasto(*words)
+        assert status == 0, (words, err)
+    assert StyleTransfer("my-sea").names == ("my-sea",)
 
 
 def test_weights_list_and_verify(impasto: Run) -> None:
@@ -188,6 +270,8 @@ def test_doctor(impasto: Run) -> None:
     assert status == 0
     for word in ("impasto", "torch", "device", "threads", "bfloat16", "vgg19: ok"):
         assert word in out
+    assert f"0 of your own, in {os.environ['IMPASTO_DATA']}" in out
+    assert re.search(r"kept +\d+ MB measured of paintings, in .*styles \(off\)", out)
     assert re.search(r"about \d+ s of painting for 512x512", out)
 
 

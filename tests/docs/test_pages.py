@@ -21,8 +21,8 @@ MODULES = [m.name for m in pkgutil.walk_packages(impasto.__path__, "impasto.")]
 
 
 INLINE = re.compile(
-    r"`(impasto (?:stylize|video|styles|weights|doctor|texture|rerun|info|study|evaluate|classify|"
-    r"augment)[^`\n]*)`"
+    r"`(impasto (?:stylize|mix|video|styles|weights|doctor|texture|rerun|info|study|evaluate|"
+    r"classify|augment)[^`\n]*)`"
 )
 
 

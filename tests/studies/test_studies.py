@@ -3,7 +3,6 @@
 import csv
 import io
 import shlex
-import shutil
 from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
@@ -209,12 +208,15 @@ def test_no_photo_is_said_so(impasto: Run) -> None:
 
 # The page, in a browser
 
+
 @pytest.fixture(scope="module")
 def page(
     written: tuple[list[str], Path], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Any]:
     """The report in Chromium, with everything that it said and asked for."""
-    with page_at((written[1] / "report.html").as_uri(), tmp_path_factory.mktemp("profile")) as opened:
+    with page_at(
+        (written[1] / "report.html").as_uri(), tmp_path_factory.mktemp("profile")
+    ) as opened:
         yield opened
 
 

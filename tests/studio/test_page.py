@@ -1,6 +1,5 @@
 """The page, as a person uses it: in a browser, from the first photo to the download."""
 
-import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -74,7 +73,7 @@ def picture(page: Any) -> str:
 def changes(page: Any, before: str) -> str:
     """Wait until the stage shows another picture."""
     page.wait_for_function(
-        "before => { const i = document.querySelector('#stage img'); return i && i.src !== before }",
+        "old => { const i = document.querySelector('#stage img'); return i && i.src !== old }",
         arg=before,
     )
     return picture(page)

@@ -22,7 +22,7 @@ from jaxtyping import Float, Shaped
 from PIL import Image
 from torch import Tensor
 
-from impasto import fingerprint, images, machine, weights
+from impasto import fingerprint, images, machine
 from impasto.augmentation import samples
 from impasto.errors import PictureError, SettingError
 from impasto.images import Picture, Source, paintings
@@ -30,7 +30,7 @@ from impasto.images.folder import sources
 from impasto.images.objects import ROUNDING, refusals, several
 from impasto.losses.moments import Moments
 from impasto.machine.device import Precision
-from impasto.networks import adain
+from impasto.networks import adain, kept
 
 STYLE_SIDE = 256  # px, long side at which paintings are measured: the strokes of Geirhos et al.
 WORKING = 96  # px: smaller pictures are enlarged to it; at 64 strong styles bend shapes
@@ -39,10 +39,9 @@ LEAST_SIZE = 32  # px, of `size`: four positions of relu4_1 a side
 PIXELS = 2**20  # in one pass; larger batches are split, larger pictures tiled
 TILE = 1024  # px
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601: gray as Pillow's "L" has it
-CACHED = "2"  # the version of what is cached of a painting
 
 Styles = Source | Picture | Sequence[Source | Picture]
-"""A painting (the name of a built-in one, a file, a picture), a folder of them, or several."""
+"""A painting (by its name, a file, a picture), a folder of them, or several."""
 
 
 @dataclass(frozen=True)
@@ -273,37 +272,17 @@ def _sources(styles: Styles | None) -> list[Source | Picture]:
 def _measured(picture: Picture) -> tuple[str, Float[Tensor, "512"], Float[Tensor, "512"]]:
     """A painting's name, and the mean and mean square of its features at relu4_1, in float32.
 
-    Kept in the user's cache, under a name that changes with the pixels and the network.
+    Kept in the user's cache for the next transform.
     """
     small = picture.resized(*images.fit(picture.size, STYLE_SIDE)).pixels
-    words = f"{CACHED} {weights.entry('vgg19').sha256} {small.shape}"
-    name = fingerprint.sha256(words, small)[:32]
-    kept = weights.cache_folder() / "styles" / f"{name}.safetensors"
-    mean, square = _read(kept) or _write(kept, small)
-    return picture.name, mean, square
 
+    def measure() -> dict[str, Tensor]:
+        found = adain.measure(_network(torch.float32, "cpu").encode(small))
+        return {"mean": found.mean[0], "square": found.second[0].diagonal()}
 
-def _read(kept: Path) -> tuple[Tensor, Tensor] | None:
-    """What was cached; None if it was not, or is damaged."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load
-
-    with suppress(OSError, SafetensorError, KeyError):
-        tensors = load(kept.read_bytes())
-        return tensors["mean"], tensors["square"]
-    return None
-
-
-def _write(kept: Path, pixels: Float[Tensor, "1 3 h w"]) -> tuple[Tensor, Tensor]:
-    """Measure a painting, and cache that where the disk allows."""
-    from safetensors.torch import save
-
-    found = adain.measure(_network(torch.float32, "cpu").encode(pixels))
-    mean, square = found.mean[0], found.second[0].diagonal().contiguous()
-    with suppress(OSError, PictureError):
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        images.write_bytes(save({"mean": mean, "square": square}), kept)
-    return mean, square
+    words = f"augmentation {adain.words(torch.float32, 'reflect')}"
+    found = kept.tensors(words, {"pixels": small}, measure, picture.origin)
+    return picture.name, found["mean"], found["square"]
 
 
 @cache

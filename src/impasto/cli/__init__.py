@@ -19,6 +19,7 @@ from impasto.cli.commands import (
     evaluate,
     export,
     mask,
+    mix,
     rerun,
     studio,
     study,
@@ -45,6 +46,7 @@ app.command(stylize.stylize)
 app.command(video.video)
 app.command(texture.texture)
 app.command(mask.mask)
+app.command(mix.mix)
 app.command(rerun.rerun)
 app.command(rerun.info)
 app.command(study.app)
@@ -54,7 +56,7 @@ app.command(classify.classify)
 app.command(augment.augment)
 app.command(train.train)
 app.command(export.export)
-app.command(styles.styles)
+app.command(styles.app)
 app.command(weights.app)
 app.command(doctor.doctor)
 

@@ -1,4 +1,4 @@
-"""The pictures that a command line names: files, built-in paintings, and - for stdin."""
+"""The pictures that a command line names: files, paintings by name, and - for stdin."""
 
 import sys
 from collections.abc import Sequence

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
+from impasto.cli.edge import StdoutError
 from impasto.cli.options import GROUPS
 from impasto.errors import PictureError, SettingError
 
@@ -32,8 +33,8 @@ def _named(help: str) -> Parameter:
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
-class Outputs:
-    """What to write, and what to say."""
+class Written:
+    """How to write a picture, and what to say."""
 
     output: Annotated[
         str | None,
@@ -50,6 +51,15 @@ class Outputs:
     keep_gps: Annotated[
         bool, _flag("Keep where the photo was taken; the rest of its EXIF is always kept.")
     ] = False
+    json: Annotated[bool, _flag("Print one JSON object about the result on stdout.")] = False
+    quiet: Annotated[bool, _flag("Say nothing of what is done.", "-q")] = False
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Outputs(Written):
+    """How to write a picture, and what else to leave of a run."""
+
     timelapse: Annotated[
         Path | None, _named("Write a film of the picture growing, .mp4 or .gif.")
     ] = None
@@ -73,8 +83,6 @@ class Outputs:
         Path | None, _named("Keep the state of the run in this file, from which --resume goes on.")
     ] = None
     checkpoint_every: Annotated[float, _named("Seconds between two checkpoints.")] = 60.0
-    json: Annotated[bool, _flag("Print one JSON object about the result on stdout.")] = False
-    quiet: Annotated[bool, _flag("Say nothing while painting.", "-q")] = False
 
 
 @dataclass(frozen=True)
@@ -108,7 +116,7 @@ def check(
     from impasto.reports import plots
     from impasto.video import timelapse
 
-    target = _target(asked, default, inputs)
+    target = target_of(asked, default, inputs)
     if asked.checkpoint_every <= 0:
         raise SettingError(f"--checkpoint-every is {asked.checkpoint_every:g}: it must be above 0")
     if asked.timelapse is not None:
@@ -140,7 +148,7 @@ def beside(source: Path, styles: Sequence[str], suffix: str) -> Path:
     return source.with_name(f"{source.stem}-{stems}{suffix}")
 
 
-def _target(asked: Outputs, default: Path | None, inputs: Sequence[str]) -> Path | None:
+def target_of(asked: Written, default: Path | None, inputs: Sequence[str]) -> Path | None:
     """Where the picture goes; None for stdout. SettingError or PictureError if it cannot."""
     from impasto import images
 
@@ -163,6 +171,20 @@ def _target(asked: Outputs, default: Path | None, inputs: Sequence[str]) -> Path
     if target.exists() and not images.is_stream(target) and not asked.force:
         raise PictureError(f"{target} exists: name another with -o, or overwrite with --force")
     return target
+
+
+def deliver(data: bytes, target: Path | None) -> None:
+    """Write a picture to its file, or to stdout for None. PictureError where it is lost."""
+    from impasto import images
+
+    if target is not None:
+        images.write_bytes(data, target)
+        return
+    try:
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+    except StdoutError as error:
+        raise PictureError(f"the picture is lost: {error}") from error
 
 
 def say(quiet: bool, words: str) -> None:

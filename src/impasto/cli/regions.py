@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 REST = "rest"
 MASKS = GROUPS["Masks and regions"]
-NO_PAINTING = "there is no painting: name a file or a built-in one (`impasto styles` lists them)"
+NO_PAINTING = "there is no painting: name a file, or one that `impasto styles` lists"
 PARTS = re.compile(r":(?![\\/])")  # a colon, but not that of C:\masks
 
 

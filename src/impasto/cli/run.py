@@ -7,16 +7,17 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from impasto.cli.edge import SIGNALS, StdoutError, one_line, refuse
-from impasto.cli.outputs import CheckedOutputs, Every, check_grows, check_space, say
+from impasto.cli.edge import SIGNALS, one_line, refuse
+from impasto.cli.outputs import CheckedOutputs, Every, check_grows, check_space, deliver, say
 from impasto.cli.progress import Progress, duration
-from impasto.errors import PictureError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from impasto.painting import PaintingRun, Result, Step
     from impasto.video.timelapse import Timelapse
+
+    Finish = Callable[[Result], Result]
 
 ALWAYS_SAVED = (1, 5, 10)  # the steps that reports on the method show, whatever --save-every says
 MOST_NAMED = 6  # paintings that are named before a run
@@ -103,11 +104,16 @@ def step_words(step: "Step") -> tuple[str, str]:
     return f"{words}  loss {losses['total']:.4g}", f"  = {parts}"
 
 
-def paint(run: "PaintingRun", outputs: CheckedOutputs) -> int:
-    """Paint to the end, a signal or an error; write everything; the exit status."""
+def paint(
+    run: "PaintingRun", outputs: CheckedOutputs, finish: "Finish" = lambda result: result
+) -> int:
+    """Paint to the end, a signal or an error; write everything; the exit status.
+
+    `finish` is what becomes of the painted picture before it is written.
+    """
     check_grows(run.one_pass, outputs.asked)
     check_space(outputs, run.content, run.settings)
-    made = RunToFile(run, outputs)
+    made = RunToFile(run, outputs, finish)
     with Progress(outputs.asked.quiet, outputs.asked.preview) as progress:
         announce(run, progress)
         taken = take(
@@ -148,8 +154,8 @@ def announce(run: "PaintingRun", progress: Progress) -> None:
 class RunToFile:
     """What a run that paints leaves behind: the picture, and what was asked for on the way."""
 
-    def __init__(self, run: "PaintingRun", outputs: CheckedOutputs) -> None:
-        self.run, self.outputs, self.asked = run, outputs, outputs.asked
+    def __init__(self, run: "PaintingRun", outputs: CheckedOutputs, finish: "Finish") -> None:
+        self.run, self.outputs, self.asked, self.finish = run, outputs, outputs.asked, finish
         self.extras = Extras()
         self.film: Timelapse | None = None
         if self.asked.timelapse is not None:
@@ -179,27 +185,15 @@ class RunToFile:
     def save(self, taken: Taken) -> None:
         """Write the picture, then what goes with it, and say so."""
         assert taken.last is not None
-        result = taken.last.result()
-        self._write(result)
+        result = self.finish(taken.last.result())
+        data = result.encoded(self.outputs.kind, self.asked.bits, self.asked.keep_gps)
+        deliver(data, self.outputs.target)
         if taken.stopped and self.outputs.checkpoints.every:
             save_checkpoint(taken.last, self.outputs.checkpoints, self.extras)
         written = self._write_extras(result)
         self._say(result, taken, written)
         if self.asked.json:
             self._print_json(result, bool(taken.stopped))
-
-    def _write(self, result: "Result") -> None:
-        from impasto import images
-
-        data = result.encoded(self.outputs.kind, self.asked.bits, self.asked.keep_gps)
-        if self.outputs.target is not None:
-            images.write_bytes(data, self.outputs.target)
-            return
-        try:
-            sys.stdout.buffer.write(data)
-            sys.stdout.buffer.flush()
-        except StdoutError as error:
-            raise PictureError(f"the picture is lost: {error}") from error
 
     def _write_extras(self, result: "Result") -> "list[Path]":
         """Write the film and the plot; those that could be."""

@@ -111,7 +111,7 @@ class Classifier:
         """What the network sees in each picture, or in one. Raises PictureError for what is none.
 
         Pictures are paths, PIL images, arrays or tensors (see `images.read`), or the names of
-        built-in paintings.
+        paintings.
         """
         each = pictures if isinstance(pictures, Iterator) else several(pictures)
         return [self.predict(paintings.picture(picture, NEED)) for picture in each]

@@ -86,7 +86,7 @@ def read_list(file: Path) -> list[Entry]:
             )
         for name in ("photo", "result", "painting"):
             beside = file.parent / row[name]
-            if beside.exists() and not (name == "painting" and row[name] in paintings.PAINTINGS):
+            if beside.exists() and not (name == "painting" and paintings.is_painting(row[name])):
                 row[name] = str(beside)
     return [Entry(**row) for row in rows]
 

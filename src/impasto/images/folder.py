@@ -68,7 +68,7 @@ def _is_around(link: Path) -> bool:
 def sources(source: "Source | Picture") -> "list[Source | Picture]":
     """What a style is made of: the pictures of a folder, by name, or the one thing it is.
 
-    The name of a built-in painting is no folder's: ./NAME means the folder. Raises PictureError for
+    The name of a painting is no folder's: ./NAME means the folder. Raises PictureError for
     a folder without pictures.
     """
     if not isinstance(source, str | os.PathLike):

@@ -1,5 +1,6 @@
 """A picture in memory, and its size."""
 
+import numbers
 from dataclasses import dataclass
 
 import torch
@@ -7,7 +8,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from impasto.errors import PictureError
+from impasto.errors import PictureError, SettingError
+from impasto.images import color
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,7 +20,7 @@ class Picture:
     alpha: Float[Tensor, "1 1 h w"] | None = None
     name: str = "picture"
     origin: str | None = None
-    """The file it was read from, as it was named, or the built-in painting."""
+    """The file it was read from, as it was named, or the painting by its name."""
     exif: bytes | None = None
     """What its file says of camera, time and author, as EXIF."""
     shrunk_from: tuple[int, int] | None = None
@@ -65,6 +67,29 @@ class Picture:
         weighted = resize(self.pixels * self.alpha, height, width)
         pixels = torch.where(alpha > 1e-3, weighted / alpha.clamp_min(1e-3), _visible_mean(self))
         return Picture(pixels.clamp(0, 1), alpha, self.name)
+
+    def mixed(self, other: "Picture", amount: float) -> "Picture":
+        """The mean of this picture and another, which weighs `amount`, 0 to 1, in linear light.
+
+        It has the other's size, and what this one's file says. 0 and 1 are the two pictures
+        themselves, bit for bit. Transparent places weigh as much as can be seen of them. Raises
+        SettingError for another amount.
+        """
+        if not isinstance(amount, numbers.Real) or not 0 <= amount <= 1:
+            raise SettingError(f"amount is {amount!r}: it must be 0 to 1")
+        own, alpha, share = self.resized(*other.size), None, float(amount)
+        weight: float | Tensor = share
+        if own.alpha is not None or other.alpha is not None:
+            whole = torch.ones_like(other.pixels[:, :1])
+            first, second = (whole if a is None else a for a in (own.alpha, other.alpha))
+            alpha = torch.lerp(first, second, share)
+            weight = torch.where(alpha > 0, share * second / alpha, share)
+        if 0 < share < 1:
+            pixels = color.mixed(own.pixels, other.pixels, weight)
+        else:
+            pixels = other.pixels if share else own.pixels
+            alpha = other.alpha if share else own.alpha
+        return Picture(pixels, alpha, self.name, self.origin, self.exif or other.exif)
 
 
 def fit(size: tuple[int, int], long_side: int) -> tuple[int, int]:

@@ -122,10 +122,13 @@ def encode(
 
 
 @quiet()
-def recipe_of(path: Path) -> dict[str, Any]:
-    """How a picture was made, from its file. PictureError if the file does not say."""
+def recipe_of(path: Path | bytes) -> dict[str, Any]:
+    """How a picture was made, from its file or a file's bytes. PictureError if it does not say."""
+    source: Any = path
+    if isinstance(path, bytes):
+        source, path = io.BytesIO(path), Path("stdin")
     try:
-        with Image.open(path) as image:
+        with Image.open(source) as image:
             text = getattr(image, "text", {}).get(RECIPE_KEY)
             if text is None:
                 with contextlib.suppress(Exception):  # what Pillow makes of a broken block

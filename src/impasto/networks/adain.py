@@ -108,6 +108,11 @@ def measure(
     return found
 
 
+def words(dtype: torch.dtype, padding: Padding) -> str:
+    """What the features of a picture depend on, beside its pixels: as `kept.tensors` wants it."""
+    return f"{LAYER} {weights.recorded('vgg19')} {dtype} {padding}"
+
+
 class AdaIN:
     """The encoder, VGG-19 down to relu4_1, and the decoder back to RGB.
 

@@ -1,16 +1,20 @@
 """From a scene to the objective of one scale: the photo's features, what each part shall have."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
+from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
+from impasto import weights
 from impasto.losses import matching
 from impasto.losses.matching import Bank
 from impasto.losses.moments import Moments, mix
 from impasto.losses.pixels import TemporalTarget
+from impasto.networks import kept
 from impasto.networks.layer_names import channels_of, stride_of
 from impasto.networks.tiled import Guides, statistics_for, style_moments
 from impasto.networks.tiles import GRID
@@ -21,13 +25,13 @@ from impasto.objective.objective import Objective, Target
 from impasto.objective.samples import Samples, Vectors
 from impasto.objective.spec import Spec
 from impasto.scene import Part, View
-from impasto.scene.strokes import Strokes
 from impasto.settings import Settings
 
 BANK_SIZES = {1: 1024, 2: 2048}  # vectors, by stride: shallow layers say the same more often
 LARGEST_BANK = 4096
 SEEDS = 1_000_003  # between those of paintings that share a bank
 MATCH_BYTES = 3  # per pixel of one part: the matches of all layers, in int16
+MOST_KEPT = 8  # paintings of a part: more would take the cache for themselves
 LEAST_COUNT = 0.5  # of a place of the painting that a stroke is taken from: it lies mostly inside
 
 
@@ -50,7 +54,8 @@ class Styles:
     def __init__(self, network: VGG, settings: Settings, least: int) -> None:
         self.network, self.settings, self.least = network, settings, least
         self.spec = Spec.of(settings)
-        self._known: dict[tuple[tuple[Strokes, ...], int, int | None], Wanted] = {}
+        self.layers = dict.fromkeys([*dict(self.spec.style_layers), *self.spec.matched_layers()])
+        self._known: dict[tuple[Any, int, int | None], Wanted] = {}
 
     def of(self, part: Part, long_side: int, tile: int | None) -> Wanted:
         """What a part's paintings have, mixed by their shares, for a picture with that long side,
@@ -62,48 +67,89 @@ class Styles:
         return self._known[key]
 
     def _measured(self, part: Part, long_side: int, tile: int | None) -> Wanted:
-        settings, device = self.settings, self.network.mean.device
-        matched = self.spec.matched_layers()
-        layers = dict.fromkeys([*dict(self.spec.style_layers), *matched])
-        statistics = statistics_for(settings.style_loss, device)
-        total = sum(strokes.share for strokes in part.strokes)
-        found, sampled = [], []
-        for number, strokes in enumerate(part.strokes):
-            grid = GRID if settings.seamless else 1
-            pixels, counts = strokes.at(long_side, self.least, grid)
-            its = guides_of(counts, layers, device)
-            seed = settings.seed + SEEDS * number
-            samples = _samples_of(strokes, pixels, its, matched, total, seed)
-            vectors: Vectors = {}
-            show = partial(samples.put, vectors=vectors)
-            found.append(
-                style_moments(self.network, pixels.to(device), layers, tile, statistics, its, show)
-            )
-            sampled.append(vectors)
+        keep = self.network.mean.device.type == "cpu" and len(part.strokes) <= MOST_KEPT
         shares = [strokes.share for strokes in part.strokes]
-        moments = {layer: mix([own[layer] for own in found], shares) for layer in layers}
+        found = []
+        for number, strokes in enumerate(part.strokes):
+            grid = GRID if self.settings.seamless else 1
+            pixels, counts = strokes.at(long_side, self.least, grid)
+            sizes = self._bank_sizes(strokes.share, sum(shares))
+            seed = self.settings.seed + SEEDS * number
+            words = f"{self._words} {tile} {sizes} {seed}"
+            inputs = {"pixels": pixels, "counts": counts}
+            measure = partial(self._of_painting, pixels, counts, tile, sizes, seed)
+            name = strokes.picture.origin
+            found.append(kept.tensors(words, inputs, measure, name) if keep else measure())
+        moments = {
+            layer: mix([_moments_in(own, layer) for own in found], shares) for layer in self.layers
+        }
         banks = {
-            layer: self._bank(layer, [own[layer] for own in sampled if layer in own], its)
-            for layer, its in moments.items()
-            if layer in matched
+            layer: self._bank(layer, found, moments[layer])
+            for layer in moments
+            if layer in self.spec.matched_layers()
         }
         return Wanted(moments, banks)
 
-    def _bank(self, layer: str, vectors: list[Tensor], moments: Moments) -> Bank:
-        """The strokes of a layer: compared by distance where length is color, by direction else."""
+    def _of_painting(
+        self,
+        pixels: Float[Tensor, "1 3 h w"],
+        counts: Float[Tensor, "1 1 h w"] | None,
+        tile: int | None,
+        sizes: Mapping[str, int],
+        seed: int,
+    ) -> dict[str, Tensor]:
+        """The moments of a painting, and the vectors that go into the banks, so many by layer."""
+        device = self.network.mean.device
+        statistics = statistics_for(self.settings.style_loss, device)
+        guides = guides_of(counts, self.layers, device)
+        samples = _samples_of(pixels, guides, sizes, seed)
+        vectors: Vectors = {}
+        show = partial(samples.put, vectors=vectors)
+        its = style_moments(
+            self.network, pixels.to(device), self.layers, tile, statistics, guides, show
+        )
+        found = {_bank(layer): own for layer, own in vectors.items()}
+        for layer, own in its.items():
+            parts = {"weight": own.weight, "mean": own.mean, "second": own.second}
+            found |= {f"{part} {layer}": value for part, value in parts.items()}
+        return found
+
+    def _bank_sizes(self, share: float, total: float) -> dict[str, int]:
+        """How many vectors a painting gives to each bank: as its share is of the total."""
+        return {
+            layer: round(BANK_SIZES.get(stride_of(layer), LARGEST_BANK) * share / total)
+            for layer in self.spec.matched_layers()
+        }
+
+    @cached_property
+    def _words(self) -> str:
+        """What the moments and banks of a painting depend on, beside its pixels."""
+        settings, network = self.settings, self.network
+        exact = [name for name, weight in settings.content_layers if weight]
+        how = network.pooling, network.padding, network.dtype, settings.style_loss
+        return f"{weights.recorded(settings.backbone)} {how} {exact} {list(self.layers)}"
+
+    def _bank(self, layer: str, found: Sequence[Mapping[str, Tensor]], moments: Moments) -> Bank:
+        """The strokes of a layer in all paintings: compared by distance where length is color, by
+        direction else."""
+        vectors = [own[_bank(layer)] for own in found if _bank(layer) in own]
         by_distance = stride_of(layer) == 1
         variance = moments.covariance.diagonal(dim1=-2, dim2=-1).sum() if by_distance else None
         return Bank.of(torch.cat(vectors), moments.mean[0], variance, self.network.dtype)
 
 
-def _samples_of(
-    strokes: Strokes, pixels: Tensor, counts: Guides, layers: Iterable[str], total: float, seed: int
-) -> Samples:
-    """Where a painting's strokes are taken from: as many of a bank as its share is of the total."""
-    sizes = {
-        layer: round(BANK_SIZES.get(stride_of(layer), LARGEST_BANK) * strokes.share / total)
-        for layer in layers
-    }
+def _bank(layer: str) -> str:
+    """What the sampled vectors of a layer are called among the tensors of a painting."""
+    return f"bank {layer}"
+
+
+def _moments_in(found: Mapping[str, Tensor], layer: str) -> Moments:
+    """The moments of a layer among the tensors that were measured of a painting."""
+    return Moments(*(found[f"{part} {layer}"] for part in ("weight", "mean", "second")))
+
+
+def _samples_of(pixels: Tensor, counts: Guides, sizes: Mapping[str, int], seed: int) -> Samples:
+    """Where a painting's strokes are taken from, so many for each layer's bank."""
     inside = {}
     for layer, guide in counts.items():
         mostly = guide * (guide >= LEAST_COUNT)

@@ -30,11 +30,12 @@ def stylize(
     """The content picture repainted in the style of another, or of several.
 
     content and style: paths, PIL images, arrays or tensors (see `images.read`); a style may be
-    the name of a built-in painting, a folder, or a list of these. mask: white is painted, black
-    stays the photo; style_mask: white is where strokes are taken from. `regions` take styles of
-    their own; `style` is then that of the rest. keep: white is painted softly, at `keep_strength`.
-    Masks are pictures, or a word: face, person or background is found in the photo. Settings are
-    given as a Settings, by name, or both: `stylize("photo.jpg", "great-wave", preset="paper", size=256)`. Raises ImpastoError.
+    the name of a painting (as `impasto styles` lists), a folder, or a list of these. mask: white is
+    painted, black stays the photo; style_mask: white is where strokes are taken from. `regions`
+    take styles of their own; `style` is then that of the rest. keep: white is painted softly, at
+    `keep_strength`. Masks are pictures, or a word: face, person or background is found in the
+    photo. Settings are given as a Settings, by name, or both: `stylize("photo.jpg", "great-wave",
+    preset="paper", size=256)`. Raises ImpastoError.
     """
     *_, last = steps(
         content, style, settings, mask=mask, style_mask=style_mask, regions=regions, keep=keep,

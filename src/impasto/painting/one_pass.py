@@ -21,7 +21,7 @@ from impasto.images import Picture
 from impasto.layers.strips import Padding
 from impasto.losses import moments
 from impasto.losses.moments import Moments
-from impasto.networks import adain, residual, tiles
+from impasto.networks import adain, kept, residual, tiles
 from impasto.networks.adain import AdaIN, Affine
 from impasto.networks.layer_names import smallest_side
 from impasto.networks.tiles import GRID, Box
@@ -269,10 +269,24 @@ class OnePassRun:
             its = []
             for strokes in part.strokes:
                 pixels, counts = strokes.at(long_side, least, grid)
-                features = self.network.encode(pixels.to(self.device), tile)
-                its.append(adain.measure(features, None if counts is None else self._guide(counts)))
+                its.append(self._of_painting(pixels, counts, tile, strokes.picture.origin))
             self.styles[key] = moments.mix(its, [strokes.share for strokes in part.strokes])
         return self.styles[key]
+
+    def _of_painting(
+        self, pixels: Tensor, counts: Tensor | None, tile: int | None, name: str | None
+    ) -> Moments:
+        """The moments of a painting at relu4_1, where it counts; kept for the next picture."""
+
+        def measure() -> dict[str, Tensor]:
+            features = self.network.encode(pixels.to(self.device), tile)
+            found = adain.measure(features, None if counts is None else self._guide(counts))
+            return {"weight": found.weight, "mean": found.mean, "second": found.second}
+
+        if self.device.type != "cpu":
+            return Moments(**measure())
+        words = f"one pass {adain.words(self.network.dtype, self.network.padding)} {tile}"
+        return Moments(**kept.tensors(words, {"pixels": pixels, "counts": counts}, measure, name))
 
     def _guide(self, area: Float[Tensor, "1 1 h w"]) -> Float[Tensor, "1 1 y x"]:
         """How much each position of the features belongs to a mask."""

@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor
@@ -21,17 +21,13 @@ Record = dict[str, int | float]
 
 
 @dataclass(frozen=True, eq=False)
-class Result:
-    """A painted picture and how it came about."""
+class Finished:
+    """A picture that is done, with its recipe."""
 
     picture: Picture
-    settings: Settings
-    history: list[Record]
-    """The record of each step."""
-    seconds: float
-    """Time spent painting, the runs before a checkpoint included."""
     recipe: dict[str, Any]
-    """What a PNG carries: the settings, versions, inputs and last losses."""
+    """What a PNG carries: the settings, versions, inputs and last losses; nothing of a picture that
+    impasto did not paint."""
 
     @property
     def image(self) -> Any:
@@ -50,12 +46,43 @@ class Result:
 
     def encoded(self, format: str = "PNG", bits: int = 8, gps: bool = False) -> bytes:
         """The picture as the bytes of a file, with the recipe and the photo's EXIF."""
-        recipe = json.dumps(self.recipe)
+        recipe = json.dumps(self.recipe) if self.recipe else None
         return images.encode(self.picture, format, bits, recipe, self.picture.exif, gps)
 
     def _repr_png_(self) -> bytes:
         """What a notebook shows."""
         return images.encode(self.picture)
+
+
+@dataclass(frozen=True, eq=False)
+class Result(Finished):
+    """A painted picture and how it came about."""
+
+    settings: Settings
+    history: list[Record]
+    """The record of each step."""
+    seconds: float
+    """Time spent painting, the runs before a checkpoint included."""
+    photo: Picture
+    """What was painted."""
+
+    def mixed(self, amount: float) -> "Result":
+        """The mean of the photo and the painted picture, which weighs `amount`, in linear light.
+
+        0 is the photo, 1 the painted picture as it is; the recipe says so. A mixed picture may be
+        mixed again: the amounts multiply. SettingError for an amount outside 0 to 1.
+        """
+        return self.mixed_with(self.photo, {"amount": amount})
+
+    def mixed_with(self, other: Picture, note: dict[str, Any]) -> "Result":
+        """The same with any other picture in place of the photo; `note` says so in the recipe."""
+        picture = other.mixed(self.picture, note["amount"])
+        return replace(self, picture=picture, recipe=noted(self.recipe, note))
+
+
+def noted(recipe: dict[str, Any], mix: dict[str, Any]) -> dict[str, Any]:
+    """The recipe of a picture that was mixed, after all that was done before."""
+    return recipe | {"mixed": [*recipe.get("mixed", ()), mix]}
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,7 +131,9 @@ class Step:
         """The result of a run that ended with this step, or was stopped there."""
         run = self._run
         recipe = run.recipe() | {"steps_taken": self.step, "losses": self.losses}
-        return Result(self.picture(), run.settings, run.history, run.seconds, recipe)
+        return Result(
+            self.picture(), recipe, run.settings, run.history, run.seconds, run.scene.photo
+        )
 
     def save_checkpoint(self, path: str | os.PathLike[str]) -> None:
         """Write all that `steps(..., resume=path)` needs to go on from here, whole or not at all.
@@ -117,6 +146,7 @@ class Step:
 class Run(Protocol):
     """What steps come from: a run that paints, or one that trains a network."""
 
+    scene: Scene
     settings: Settings
     history: list[Record]
     seconds: float
@@ -136,7 +166,6 @@ class Run(Protocol):
 class PaintingRun(Run, Protocol):
     """What paints a scene: `OptimizedRun`, or `OnePassRun` in one pass."""
 
-    scene: Scene
     compute: Compute
     """What it computes on."""
     content: Picture

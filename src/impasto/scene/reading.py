@@ -56,7 +56,7 @@ class Reader:
         self.may_lack = may_lack
 
     def picture(self, what: str, source: AnyPicture, side: int) -> Picture:
-        """A picture of which so many px of the long side are needed, or a built-in painting by its
+        """A picture of which so many px of the long side are needed, or a painting by its
         name. All of a photo is needed where its own size is painted."""
         whole = what == "content" and self.settings.original_size
         need = need_of(self.settings, None if whole else side)

@@ -86,9 +86,7 @@ def paintings_of(style: Style) -> list[AnyPicture]:
     """
     found = several(style)
     if not found or any(isinstance(one, str) and not one.strip() for one in found):
-        raise SettingError(
-            "there is no painting: name a file, or one that ships (`impasto styles`)"
-        )
+        raise SettingError("there is no painting: name a file, or one that `impasto styles` lists")
     return found
 
 
@@ -115,23 +113,23 @@ def origin_of(style: AnyPicture) -> str | None:
     if not isinstance(style, str | os.PathLike):
         return None
     name = str(style)
-    if name in _built_in() or exists(expanded(name)):
+    if name in _known() or exists(expanded(name)):
         return str(expanded(name)) if name.startswith("~") else name
-    return paintings.picture(style).origin  # of a part of a built-in painting's name
+    return paintings.picture(style).origin  # of a part of a painting's name
 
 
 def name_of(source: str | None, words: Collection[str] = ()) -> str | None:
     """A file as recipes name it: without its folders, which are nobody else's business.
 
-    What is known by itself stays: `words`, and the paintings and networks that ship. A file that is
+    What is known by itself stays: `words`, paintings by name and networks that ship. A file that is
     called like one of them has ./ before its name.
     """
-    known = {*words, *_built_in()}
+    known = {*words, *_known()}
     if source is None or source in known:
         return source
     name = Path(source).name or Path(source).absolute().name
     return f"./{name}" if name in known else name
 
 
-def _built_in() -> list[str]:
-    return [*paintings.PAINTINGS, *trained.networks()]
+def _known() -> list[str]:
+    return [*paintings.known(), *trained.networks()]

@@ -23,7 +23,7 @@ THRESHOLDS = (0.6, 0.7, 0.7)
 """How sure each of the three networks must be, 0 to 1."""
 AT_ONCE = 256  # candidates in one pass of a network: P-Net may propose thousands
 OVERLAPS = (0.5, 0.7, 0.7)
-"""How much two candidates may overlap: in one copy, in all of them, and after each later network."""
+"""How much two candidates may overlap: in one copy, in all of them, after each later network."""
 
 Boxes = Float[Tensor, "n 4"]
 """Left, top, right, bottom, px."""

@@ -9,6 +9,7 @@ from typing import Any
 from impasto import images
 from impasto.errors import ImpastoError, PictureError
 from impasto.images import Picture, fit, paintings
+from impasto.segmentation import from_clicks
 from impasto.settings import settings_for
 from impasto.studio import stage, uploads
 from impasto.studio.forms import Form, job_of, restored
@@ -32,6 +33,8 @@ PREVIEW_SIDES = (192, 256, 320, 384, 512)  # px, of instant pictures
 PREVIEW_SECONDS = 1.2  # that one may take, by the pace of the machine
 PREVIEW_GROWTH = 1.5  # seconds grow a little faster than pixels
 PROGRAM_SECONDS = 0.5  # between two looks whether a program still waits for its picture
+DRAWN = "drawn"  # the name of the mask that a visitor draws or clicks
+DARKENED = 0.25  # how bright what a mask leaves out is shown
 SHEET_SIDE = 192  # px, of each picture of a sheet of all paintings
 
 
@@ -151,6 +154,21 @@ class Desk:
             before.unlink(missing_ok=True)
         return name
 
+    def click(self, key: str, points: list[tuple[float, float]]) -> bytes:
+        """A mask grown from points of the photo, in parts of its sides, which goes by the name
+        drawn; the photo with what it leaves out darkened, a JPEG. Raises ImpastoError."""
+        visit = self.visits.of(key)
+        if visit.photo is None:
+            raise PictureError("there is no photo yet: drop one, paste one or take one")
+        photo = images.read(visit.photo, need=images.Need(LIVE_SIDE))
+        width, height = photo.own_size
+        clicks = [(x * width, y * height) for x, y in points]
+        mask = from_clicks(photo, clicks)
+        place = visit.place("clicked", ".png")
+        images.write_bytes(images.encode(Picture(mask.expand(-1, 3, -1, -1))), place)
+        visit.masks[DRAWN] = place
+        return live(Picture(photo.pixels * (DARKENED + (1 - DARKENED) * mask)))
+
     # Painting
 
     def preview(self, key: str, form: Form) -> Iterator[View]:
@@ -159,7 +177,7 @@ class Desk:
         if self.atelier.is_painting(key):  # the picture that grows is what one looks at
             return
         try:
-            job = job_of(replace(form, mask=None, regions=()), visit, True, self.preview_side())
+            job = job_of(form, visit, True, self.preview_side())
         except ImpastoError as error:
             yield View(stage.message(str(error)), busy=False)
             return
@@ -303,7 +321,7 @@ class Desk:
         visit, faces = self.visits.of(key), self.faces.get(key)
         if faces is None or visit.last is None:
             return stage.message("Paint a picture first")
-        seen = live(mixed_pictures(faces.photo, faces.painted, amount))
+        seen = live(faces.photo.mixed(faces.painted, amount))
         return stage.picture(seen, "the picture", _amount_words(amount), before=live(faces.photo))
 
     def download(self, key: str, amount: float = 1.0) -> Path | None:
@@ -329,11 +347,7 @@ class Desk:
     @staticmethod
     def _alt(visit: Visit, form: Form) -> str:
         """What a screen reader says of the picture."""
-        works = [paintings.PAINTINGS.get(name) for name in form.styles]
-        named = [
-            f"{w.title} by {w.painter}" if w else name
-            for w, name in zip(works, form.styles, strict=True)
-        ]
+        named = [str(paintings.about(name)) or name for name in form.styles]
         assert visit.photo is not None
         return f"your photo in the style of {' and '.join(named)}"
 

@@ -8,6 +8,7 @@ from typing import Any, Literal, get_args, get_origin
 from impasto.errors import PictureError, SettingError
 from impasto.images import paintings
 from impasto.scene import Region
+from impasto.segmentation import WORDS
 from impasto.settings import FILE_OR, Settings, as_text, from_recipe, settings_for
 from impasto.studio.jobs import Job
 from impasto.studio.visits import Visit
@@ -98,6 +99,7 @@ def job_of(
             Region(source_of(style, visit), mask_of(mask, visit), name=mask)
             for mask, style in form.regions
         ),
+        mask_of(form.keep, visit),
         timelapse=form.timelapse and not quick,
         quick=quick,
     )
@@ -146,9 +148,6 @@ def mask_of(name: str | None, visit: Visit) -> Path | str | None:
     raise PictureError(f"there is no mask {name!r}: draw it anew")
 
 
-WORDS = ("person", "background", "face")
-
-
 def restored(recipe: Mapping[str, Any], visit: Visit) -> tuple[Form, list[str]]:
     """The form that a picture was painted with, and what of it is not here.
 
@@ -166,7 +165,17 @@ def restored(recipe: Mapping[str, Any], visit: Visit) -> tuple[Form, list[str]]:
     weights = settings_for(**{"style_weights": changes.pop("style_weights", None)}).style_weights
     total: float = sum(weights)
     share = weights[0] / total if len(weights) == 2 and total > 0 else 0.5
-    return Form(tuple(styles[:2]), share, changes), missing[:MOST_MISSING]
+    mask, keep = (_word(recipe, what, missing) for what in ("mask", "keep"))
+    return Form(tuple(styles[:2]), share, changes, mask, keep), missing[:MOST_MISSING]
+
+
+def _word(recipe: Mapping[str, Any], what: str, missing: list[str]) -> str | None:
+    """The word that a recipe has for a mask; a mask that was drawn is missing."""
+    sources = recipe.get("sources")
+    found = sources.get(what) if isinstance(sources, Mapping) else None
+    if found and found not in WORDS:
+        missing.append(f"the {what} that was drawn: draw it once more")
+    return found if found in WORDS else None
 
 
 def _changes_of(recorded: object) -> tuple[dict[str, Any], list[str]]:

@@ -33,6 +33,7 @@ class Job:
     """The PNG file to write."""
     mask: Path | str | None = None
     regions: tuple[Region, ...] = ()
+    keep: Path | str | None = None
     resume: Path | None = None
     timelapse: bool = False
     quick: bool = False
@@ -115,18 +116,24 @@ def paint(job: Job, stopped: Callable[[], bool] = lambda: False) -> Iterator[Eve
     says so, the picture so far is kept."""
     try:
         yield from _paint(job, stopped)
+    except stopping.Stopped:
+        yield Failed("stopped before there was a picture")
     except (ImpastoError, OSError, MemoryError) as error:
         yield Failed(one_line(error))
 
 
 def _paint(job: Job, stopped: Callable[[], bool]) -> Iterator[Event]:
     settings = settings_for(**job.changes)
-    scene = Scene(job.photo, list(job.styles) or None, settings, job.mask, None, job.regions)
-    run = start_run(scene, job.resume)
+    with stopping.stoppable(stopped):
+        scene = Scene(
+            job.photo, list(job.styles) or None, settings, job.mask, None, job.regions, job.keep
+        )  # fmt: skip
+        run = start_run(scene, job.resume)
+        estimate = Estimated(*run.estimate()) if job.only_estimate else None
     for note in scene.notes:
         yield Said(note)
-    if job.only_estimate:
-        yield Estimated(*run.estimate())
+    if estimate is not None:
+        yield estimate
         return
     film = Timelapse(job.target.with_suffix(".gif")) if job.timelapse else None
     last, began, first_work, shown = None, time.monotonic(), None, 0.0

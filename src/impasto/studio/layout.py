@@ -20,13 +20,10 @@ KEEP = {"nothing": None, "the face": "face", "the person": "person"}
 DRAWING_SIDE = 768  # px, of the copy that a mask is drawn on: phones take no more
 
 
-class PhotoInput(gr.Image):
+def as_it_is(image: Any) -> Any:
     """An image component that hands the file over as it is: no decoder sees it before ours."""
-
-    is_template = True  # the browser's part is that of gr.Image
-
-    def preprocess(self, payload: Any) -> Any:
-        return None if payload is None else payload.path
+    image.preprocess = lambda payload: None if payload is None else payload.path
+    return image
 
 
 def header() -> str:
@@ -68,22 +65,22 @@ def stage_column() -> SimpleNamespace:
 
 def control_column(largest: int) -> SimpleNamespace:
     """Photo, paintings, and how to paint."""
-    parts = SimpleNamespace(names=list(paintings.PAINTINGS))
-    parts.photo = PhotoInput(
-        type="filepath", image_mode=None, sources=["upload", "clipboard", "webcam"],
-        label="1. Your photo", height=200, elem_id="photo", buttons=[],
+    parts = SimpleNamespace(names=list(paintings.known()))
+    parts.photo = as_it_is(
+        gr.Image(
+            type="filepath", image_mode=None, sources=["upload", "clipboard", "webcam"],
+            label="1. Your photo", height=200, elem_id="photo", buttons=[],
+        )
     )  # fmt: skip
     parts.more = gr.UploadButton(
         "Paint several photos", file_count="multiple", file_types=["image"], size="sm",
         elem_id="more",
     )  # fmt: skip
     parts.choice = gr.State([])
-    parts.thumbs = gr.State(
-        [(str(paintings.path(n)), paintings.PAINTINGS[n].title) for n in parts.names]
-    )
+    parts.thumbs = gr.State([(str(paintings.thumbnail(n)), short_title(n)) for n in parts.names])
     parts.known = gr.State(list(parts.names))
     parts.paintings = gr.Gallery(
-        [(str(paintings.path(n)), paintings.PAINTINGS[n].title) for n in parts.names],
+        [(str(paintings.thumbnail(n)), short_title(n)) for n in parts.names],
         label="2. The painting", columns=4, height="auto", object_fit="cover",
         allow_preview=False, elem_id="paintings", buttons=[],
     )  # fmt: skip
@@ -118,6 +115,11 @@ def control_column(largest: int) -> SimpleNamespace:
 def _masks(parts: SimpleNamespace) -> None:
     """Where to paint, and with what there."""
     parts.where = gr.Radio(list(WHERE), value="everywhere", label="Paint", elem_id="where")
+    parts.clicks = gr.State([])
+    parts.hint = gr.Markdown(
+        "Draw below, or click into your photo above: what looks alike there is meant. Another "
+        "click adds to it.", visible=False,
+    )  # fmt: skip
     parts.keep = gr.Radio(list(KEEP), value="nothing", label="Paint softly", elem_id="keep")
     parts.editor = gr.ImageEditor(
         type="filepath", image_mode="RGBA", sources=[], transforms=[], layers=False,
@@ -138,6 +140,11 @@ def _masks(parts: SimpleNamespace) -> None:
 
 
 def title(name: str) -> str:
-    """A painting and its painter."""
-    work = paintings.PAINTINGS.get(name)
-    return f"{work.title}, {work.painter}" if work else name
+    """A painting and its painter; its name, where no more is known."""
+    about = paintings.about(name)
+    return ", ".join(filter(None, (about.title or name, about.painter)))
+
+
+def short_title(name: str) -> str:
+    """A painting's title; its name, where no more is known."""
+    return paintings.about(name).title or name

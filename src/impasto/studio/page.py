@@ -6,10 +6,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import gradio as gr
+from PIL import Image
 
 from impasto.errors import ImpastoError
 from impasto.studio import controls, layout, stage
-from impasto.studio.desk import Desk, View
+from impasto.studio.desk import DRAWN, Desk, View
 from impasto.studio.forms import Form
 from impasto.studio.layout import KEEP, WHERE
 
@@ -48,6 +49,7 @@ class Page:
         self.said = {
             asked.choice, asked.second, asked.share, asked.where, asked.keep, asked.region_mask,
             asked.region_style, asked.timelapse, asked.editor, asked.known, asked.thumbs,
+            asked.clicks,
             asked.photo, *asked.basic.values(), *asked.expert.values(),
         }  # fmt: skip
 
@@ -75,10 +77,12 @@ class Page:
         )  # fmt: skip
 
     def _take_drawing(self, drawn: Any, request: gr.Request) -> None:
-        """Keep what was drawn as a mask."""
-        layers = (drawn or {}).get("layers") or [(drawn or {}).get("composite")]
-        if layers[0]:
-            self.desk.take_mask(key_of(request), Path(layers[0]), "drawn")
+        """Keep what was drawn as a mask, if something was."""
+        for layer in (drawn or {}).get("layers") or []:
+            with Image.open(layer) as image:
+                seen = image.convert("RGBA").getchannel("A").getextrema()[1]
+            if seen:
+                self.desk.take_mask(key_of(request), Path(layer), DRAWN)
 
     # What is handed in
 
@@ -97,7 +101,27 @@ class Page:
         return {
             asked.photo: str(seen),
             asked.editor: str(seen),
+            asked.clicks: [],
             self.shown.stage: stage.picture(seen.read_bytes(), "your photo", words, final=True),
+        }
+
+    def click(self, event: gr.SelectData, said: Said, request: gr.Request) -> Changes:
+        """A click into the photo: what looks alike there is the mask."""
+        asked = self.asked
+        if DRAWN not in (WHERE[said[asked.where]], said[asked.region_mask]):
+            return {self.shown.stage: gr.skip()}
+        with Image.open(said[asked.photo]) as image:
+            width, height = image.size
+        x, y = event.index
+        points = [*said[asked.clicks], ((x + 0.5) / width, (y + 0.5) / height)]
+        try:
+            seen = self.desk.click(key_of(request), points)
+        except ImpastoError as error:
+            return {self.shown.stage: stage.message(str(error), wrong=True)}
+        words = "Bright is what will be painted; another click adds to it"
+        return {
+            asked.clicks: points,
+            self.shown.stage: stage.picture(seen, "your photo and the mask", words, final=True),
         }
 
     def _restored(self, recipe: dict[str, Any], request: gr.Request) -> Changes:
@@ -114,6 +138,8 @@ class Page:
         changes[asked.choice] = list(form.styles[:1])
         changes[asked.second] = form.styles[1] if len(form.styles) > 1 else ""
         changes[asked.share] = form.share
+        changes[asked.where] = _said(WHERE, form.mask)
+        changes[asked.keep] = _said(KEEP, form.keep)
         photo = self.desk.visits.of(key_of(request)).photo
         changes[asked.photo] = None
         words = "The settings of that picture are back"
@@ -247,6 +273,14 @@ class Page:
         except ImpastoError as error:
             yield {self.shown.stage: stage.message(str(error), wrong=True)}
 
+    def show_editor(self, said: Said) -> Changes:
+        """The brush, where there is something to draw."""
+        asked = self.asked
+        draws = DRAWN in (WHERE[said[asked.where]], said[asked.region_mask])
+        return {
+            asked.editor: gr.ImageEditor(visible=draws), asked.hint: gr.Markdown(visible=draws),
+        }  # fmt: skip
+
     # Afterwards
 
     def mix(self, amount: float, request: gr.Request) -> str:
@@ -273,7 +307,8 @@ class Page:
         ]  # fmt: skip
         inputs = [
             asked.photo, asked.editor, shown.stage, asked.choice, asked.second, asked.share,
-            asked.thumbs, asked.known, asked.paintings, asked.region_style,
+            asked.thumbs, asked.known, asked.paintings, asked.region_style, asked.where,
+            asked.keep, asked.clicks,
             *asked.basic.values(), *asked.expert.values(),
         ]  # fmt: skip
         see: dict[str, Any] = {
@@ -316,10 +351,12 @@ class Page:
         asked.all.click(
             self.sheet, self.said, [asked.sheet, shown.stage], show_progress="hidden", **PRIVATE
         )
-        asked.where.input(
-            lambda where: gr.ImageEditor(visible=WHERE[where] == "drawn"),
-            [asked.where], [asked.editor], **AT_ONCE,
-        )  # fmt: skip
+        for control in (asked.where, asked.region_mask):
+            control.input(self.show_editor, self.said, [asked.editor, asked.hint], **AT_ONCE).then(
+                **see
+            )
+        asked.keep.input(**see)
+        asked.photo.select(self.click, self.said, [asked.clicks, shown.stage], **SLOW)
         shown.amount.input(self.mix, [shown.amount], [shown.stage], **AT_ONCE)
         shown.amount.release(self.mixed_file, [shown.amount], [shown.download], **AT_ONCE)
         blocks.unload(self.leave)
@@ -357,6 +394,11 @@ class Page:
         except (ImpastoError, TypeError) as error:
             raise gr.Error(str(error)) from None
         return str(painted.picture)
+
+
+def _said(words: dict[str, str | None], meant: str | None) -> str:
+    """How the page says a mask."""
+    return next(said for said, meaning in words.items() if meaning == meant)
 
 
 def key_of(request: gr.Request) -> str:

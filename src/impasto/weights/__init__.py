@@ -9,11 +9,11 @@ from impasto.weights.catalogue import (
     entry,
 )
 from impasto.weights.download import IMAGENET_MEAN, from_torchvision, get
-from impasto.weights.files import cache_folder, path, verify, write
+from impasto.weights.files import cache_folder, path, recorded, verify, write
 from impasto.weights.loading import load
 
 __all__ = [
     "CATALOGUE", "IMAGENET_MEAN", "VGG16_CONVOLUTIONS", "VGG19_CONVOLUTIONS", "WeightFile",
     "cache_folder", "convolution_names", "entry", "from_torchvision", "get", "load", "path",
-    "verify", "write",
+    "recorded", "verify", "write",
 ]  # fmt: skip

@@ -51,8 +51,12 @@ def verify(name: str) -> State:
     where = path(name)
     if not where.is_file():
         return "absent"
-    recorded = entry(name).sha256 or _recorded(where)
-    return "ok" if fingerprint.of_file(where) == recorded else "damaged"
+    return "ok" if fingerprint.of_file(where) == recorded(name) else "damaged"
+
+
+def recorded(name: str) -> str:
+    """The SHA-256 that these weights had when their file was made; "" if nobody noted it."""
+    return entry(name).sha256 or _recorded(path(name))
 
 
 def write(tensors: dict[str, "Tensor"], target: Path, exact: tuple[str, ...] = ()) -> None:

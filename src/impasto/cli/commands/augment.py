@@ -48,8 +48,8 @@ def augment(
     output
         The folder to write: pictures, manifest.csv and manifest.jsonl.
     styles
-        The paintings, with commas or spaces between them: names of built-in ones, files, or folders
-        of files. All built-in ones if not given.
+        The paintings, with commas or spaces between them: names that `impasto styles` lists,
+        files, or folders of files. All that ship if not given.
     copies
         How many of each picture; more than one are called NAME-style1, NAME-style2, ...
     p

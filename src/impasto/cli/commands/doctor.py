@@ -4,6 +4,8 @@ import platform
 import time
 from typing import TYPE_CHECKING
 
+from impasto.errors import PictureError
+
 if TYPE_CHECKING:
     import torch
 
@@ -11,14 +13,19 @@ if TYPE_CHECKING:
 
 
 def doctor() -> None:
-    """Show versions, device, threads, number formats and weights, and time a 512 px picture."""
+    """Show versions, device, threads, number formats, weights and folders; time a 512 px picture.
+
+    $IMPASTO_DATA moves the paintings of your own, $IMPASTO_CACHE what is downloaded and measured;
+    $IMPASTO_CACHE_MB is how many megabytes measured of paintings are kept, 0 for none.
+    """
     import numpy
     import PIL
     import torch
 
     from impasto import weights
-    from impasto.images import FORMATS
+    from impasto.images import FORMATS, paintings
     from impasto.machine import device
+    from impasto.networks import kept
     from impasto.settings import settings_for
     from impasto.version import __version__
 
@@ -35,8 +42,23 @@ def doctor() -> None:
     print(f"writes      {', '.join(sorted({name.lower() for name in FORMATS.values()}))}")
     for name in weights.CATALOGUE:
         print(f"weights     {name}: {weights.verify(name)}")
+    print(f"paintings   {len(paintings.own())} of your own, in {_library()}")
+    most = f"at most {kept.limit() / 1e6:.0f} MB" if kept.limit() else "off"
+    print(
+        f"kept        {kept.size() / 1e6:.0f} MB measured of paintings, in {kept.folder()} ({most})"
+    )
     settings = settings_for("best")
     print(f"best        about {_estimate(settings):.0f} s of painting for 512x512 px", flush=True)
+
+
+def _library() -> str:
+    """Where the user's own paintings are, or why there is no place for them."""
+    from impasto.images import paintings
+
+    try:
+        return str(paintings.library())
+    except PictureError as error:
+        return f"no folder: {error}"
 
 
 def _describe(device: "torch.device") -> str:

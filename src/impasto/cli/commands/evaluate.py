@@ -45,7 +45,7 @@ def evaluate(
     content
         The photo.
     style
-        The painting: a file, or the name of a built-in one.
+        The painting: a file, or a name that `impasto styles` lists.
     results
         The pictures to judge.
     listed

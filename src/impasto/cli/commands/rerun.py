@@ -55,6 +55,7 @@ def info(*pictures: Path, json: bool = False) -> None:
                 if usual.get(name) != value
             )
             or "nothing",
+            "mixed": "; ".join(map(_mix_words, recipe.get("mixed", ()))),
             "steps": recipe.get("steps_taken"),
             "losses": losses,
             "network": f"{recipe.get('backbone')}, {recipe.get('features')}",
@@ -64,7 +65,8 @@ def info(*pictures: Path, json: bool = False) -> None:
         }
         print(picture)
         for name, value in rows.items():
-            print(f"  {name:9}  {value}")
+            if name != "mixed" or value:
+                print(f"  {name:9}  {value}")
 
 
 def rerun(
@@ -97,7 +99,7 @@ def rerun(
     from impasto import images
     from impasto.cli import outputs as output
     from impasto.cli.run import paint
-    from impasto.painting import start_run
+    from impasto.painting import mixed_again, others_of, start_run
     from impasto.scene import Scene
 
     recipe = images.recipe_of(picture)
@@ -121,9 +123,11 @@ def rerun(
     others = {name for name, value in now.items() if value != then.get(name)}
     if others and not (content or style) and not outputs.quiet:
         print(f"not the same as then: {', '.join(sorted(others))}", file=sys.stderr)
+    mixed_with = others_of(recipe, lambda name: there.found(name, "other picture"))
     default = picture.with_name(f"{picture.stem}-again.png")
     read = [str(picture), *(p.origin for p in scene.inputs.values() if p.origin)]
-    return paint(run, output.check(outputs, default, read))
+    checked = output.check(outputs, default, read)
+    return paint(run, checked, lambda result: mixed_again(result, recipe, mixed_with))
 
 
 def _again(recorded: Mapping[str, Any], asked: Mapping[str, Any]) -> Settings:
@@ -134,6 +138,10 @@ def _again(recorded: Mapping[str, Any], asked: Mapping[str, Any]) -> Settings:
         usual = settings_for(recorded["preset"]).as_dict()
         kept = {name: value for name, value in recorded.items() if value != usual.get(name)}
     return settings_for(**(kept | dict(asked)))
+
+
+def _mix_words(note: Mapping[str, Any]) -> str:
+    return f"{note.get('amount')} of it, the rest {note.get('with', 'the photo')}"
 
 
 def _joined(value: Any) -> str:
@@ -153,7 +161,7 @@ class Whereabouts:
     def found(self, source: str | None, what: str, option: str | None = None) -> str:
         """An input: in the folders given, where it was, beside the picture, or in the current
         folder. PictureError if nowhere; `option` is what takes it instead."""
-        from impasto.images.paintings import is_painting
+        from impasto.images.paintings import NAME, is_painting
         from impasto.segmentation import is_word
         from impasto.weights.trained import networks
 
@@ -169,6 +177,8 @@ class Whereabouts:
             if place.exists():
                 return _as_file(place)
         remedy = f"give it with {option}, or" if option else "give"
+        if what == "painting" and NAME.fullmatch(name):
+            remedy = f"add it with `impasto styles add {name} FILE`, {remedy}"
         raise PictureError(
             f"the {what} of {self.picture}, {name}, is neither beside it nor in the current "
             f"folder: {remedy} its folder with --inputs"
@@ -185,7 +195,7 @@ class Whereabouts:
 
 
 def _as_file(place: Path) -> str:
-    """A path that no command takes for the name of a built-in painting or for a word."""
+    """A path that no command takes for the name of a painting or for a word."""
     return f"./{place}" if len(place.parts) == 1 else str(place)
 
 

@@ -58,7 +58,7 @@ class Common:
     """What every study takes."""
 
     style: Annotated[
-        str, Parameter(help="The painting: a file, or the name of a built-in one.")
+        str, Parameter(help="The painting: a file, or a name that `impasto styles` lists.")
     ] = "great-wave"
     output: Annotated[
         Path | None,

@@ -34,9 +34,9 @@ def stylize(
     content
         The photo, a file; - reads it from stdin.
     styles
-        The paintings: files, folders of pictures, or the names of built-in ones (`impasto styles`
-        lists them; ./NAME means a file or folder called so); - reads one from stdin. Several are
-        blended into one picture, see --style-weights.
+        The paintings: files, folders of pictures, or names that `impasto styles` lists (./NAME is a
+        file or folder called so); - reads one from stdin. Several are blended into one picture, see
+        --style-weights.
     mask
         Where to paint: white is painted, black stays the photo, gray is between. A file, or a word:
         face, person or background is found in the photo (./face means a file called so).
@@ -45,8 +45,8 @@ def stylize(
         file; --keep-strength says how softly.
     region
         A part of the photo that takes a style of its own: NAME=MASK:STYLE, white in MASK, a file or
-        a word, belongs to it; rest:STYLE is for what is left; :STRENGTH may follow. Give it once for
-        each region.
+        a word, belongs to it; rest:STYLE is for what is left; :STRENGTH may follow. Give it once
+        for each region.
     style_mask
         Take the strokes from the white part of this mask of the painting; NAME=FILE for a region's.
     resume

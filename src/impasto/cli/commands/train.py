@@ -83,8 +83,8 @@ def train(
     Parameters
     ----------
     styles
-        The paintings: files, folders of pictures, or the names of built-in ones. Several are
-        blended.
+        The paintings: files, folders of pictures, or names that `impasto styles` lists. Several
+        are blended.
     photos
         A folder of photos to learn from, its subfolders included; some hundred are enough.
     output

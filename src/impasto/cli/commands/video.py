@@ -65,8 +65,8 @@ def video(
         The film: MP4, MOV, MKV, WebM, AVI or any other that FFmpeg reads, or an animated GIF, PNG
         or WebP.
     styles
-        The paintings: files, folders of pictures, or the names of built-in ones (`impasto styles`
-        lists them). Several are blended, see --style-weights.
+        The paintings: files, folders of pictures, or names that `impasto styles` lists. Several are
+        blended, see --style-weights.
     output
         Where to write the film: .mp4, .mov or .mkv (H.264), or .webm (VP9). If not given: beside
         the clip, as CLIP-STYLE.mp4.
