@@ -1,13 +1,16 @@
 """One painter for all tests of a module, and small jobs for it."""
 
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from impasto.studio.jobs import Job
+from impasto.studio import desk
+from impasto.studio.jobs import Event, Job, Still, Waiting, paint
 from impasto.studio.queue import Atelier
+from impasto.studio.uploads import Limits
 
 TINY: dict[str, Any] = {
     "size": 48, "coarsest": 0, "steps": 3, "detail_steps": 0, "matching_weight": 0,
@@ -44,3 +47,41 @@ def job(photo: Path, tmp_path: Path) -> JobMaker:
         return Job(photo, ("great-wave",), changes, target, **given)
 
     return make
+
+
+class Inline:
+    """A painter within this process, for what is no matter of processes."""
+
+    def __init__(self, **_: Any) -> None:
+        self.pace, self.asked, self.forgotten = 0.1, list[Job](), list[str]()
+        self.stopped, self.busy = False, set[str]()
+
+    def paint(self, _: str, job: Job, every: float | None = None) -> Iterator[Event]:
+        self.asked.append(job)
+        yield Still() if every else Waiting(1)
+        yield from paint(job, lambda: self.stopped)
+
+    def is_painting(self, visitor: str) -> bool:
+        return visitor in self.busy
+
+    def stop(self, _: str) -> None:
+        self.stopped = True
+
+    def forget(self, visitor: str) -> None:
+        self.forgotten.append(visitor)
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.fixture
+def studio(
+    monkeypatch: pytest.MonkeyPatch, painter_cache: Path, tmp_path: Path
+) -> Iterator[desk.Desk]:
+    """A desk with a painter of this process, and limits of 2 MB, 1 million pixels and 128 px; all
+    temporary files lie below `tmp_path`."""
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    monkeypatch.setattr(desk, "Atelier", Inline)
+    with desk.Desk(Limits(2_000_000, 1_000_000, 128)) as made:
+        yield made

@@ -140,7 +140,7 @@ def recipe_of(path: Path | bytes) -> dict[str, Any]:
         found = json.loads(text or "")
         if not isinstance(found, dict):
             raise ValueError("a recipe is an object")
-    except ValueError:
+    except (ValueError, RecursionError):  # brackets within brackets, thousands of them
         raise PictureError(
             f"{path} does not say how it was made: only pictures that impasto wrote, and nothing "
             "has saved anew, do"

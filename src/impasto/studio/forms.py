@@ -122,14 +122,13 @@ def checked(changes: Mapping[str, Any]) -> tuple[dict[str, Any], Settings]:
     try:
         return found, settings_for(**found)
     except (OverflowError, TypeError, ValueError):  # infinity for a whole number, say
-        raise SettingError(f"{found} cannot be read: change one of these settings") from None
+        said = ", ".join(f"{name} {value!r}" for name, value in found.items())
+        raise SettingError(f"{said} cannot be read: change one of these settings") from None
 
 
 def source_of(name: str, visit: Visit) -> str:
     """A painting's file or name. PictureError for one that neither ships nor is the visitor's:
     no path of this machine is read."""
-    if not isinstance(name, str):
-        raise PictureError("a painting goes by its name: choose one of those shown")
     if name in visit.paintings:
         return str(visit.paintings[name])
     if paintings.is_painting(name):

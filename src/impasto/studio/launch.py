@@ -77,6 +77,7 @@ def opened(options: Options) -> Iterator[Any]:
                     css_paths=[look.CSS], favicon_path=None, show_error=False,
                     allowed_paths=[], blocked_paths=[],
                 )  # fmt: skip
+                desk.visits.keep_copies()
                 yield page
             finally:
                 page.close(verbose=False)

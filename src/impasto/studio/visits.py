@@ -104,6 +104,8 @@ class Visits:
         self.left, self.hours, self.copies, self.busy = left, hours, copies, busy
         self.gone: set[Mark] = set()
         """Of visits that are over."""
+        self.own: set[Path] = set()
+        """Copies that are no visitor's."""
         self.lock, self.over = threading.Lock(), threading.Event()
         self.visits: dict[str, Visit] = {}
         self.sweeper = threading.Thread(target=self._sweep, name="impasto-sweeper", daemon=True)
@@ -152,6 +154,11 @@ class Visits:
         shutil.rmtree(self.root, ignore_errors=True)
         self.sweeper.join(2)
 
+    def keep_copies(self) -> None:
+        """Let the copies stay that are there now: they are the page's own."""
+        if self.copies is not None:
+            self.own.update(self.copies.rglob("*"))
+
     def sweep(self, now: float | None = None) -> None:
         """End the visits of those who said nothing for so many hours; copies go with them."""
         now = time.monotonic() if now is None else now
@@ -168,14 +175,17 @@ class Visits:
         kept = set[Mark]().union(*map(_marks, visits))
         gone = self.gone.union(*(visit.refused for visit in visits)) - kept
         found = set[Mark]()
-        for file in folder.glob("*/*"):
-            with suppress(OSError):  # somebody else was quicker
+        for file in {*folder.rglob("*")} - self.own:
+            with suppress(OSError):  # somebody else was quicker, or the folder is not empty
                 what, age = mark(file), time.time() - file.stat().st_ctime
                 found.add(what)
                 old = age > self.hours * 3600 and what not in kept
-                if file.is_file() and (old or (what in gone and age > GRACE)):
-                    file.unlink()
-                    file.parent.rmdir()  # no other file has this folder's hash
+                if file.is_dir():
+                    continue
+                if old or (age > GRACE and (what in gone or what[1] == 0)):
+                    file.unlink()  # Gradio makes an empty file beside each that it hands on
+                    if file.parent != folder:
+                        file.parent.rmdir()
         self.gone &= found
 
     def _sweep(self) -> None:
