@@ -110,7 +110,9 @@ class Desk:
             visit.photo = place
             visit.photos.append(place)
         seen = uploads.proxy(place, visit.place("seen", ".jpg"))
-        if recipe is not None:
+        if recipe is None:
+            visit.look = seen.read_bytes()
+        else:
             place.unlink(missing_ok=True)
         return seen, recipe
 
@@ -181,12 +183,13 @@ class Desk:
         except ImpastoError as error:
             yield View(stage.message(str(error)), busy=False)
             return
+        yield self._words(visit, "One moment: a sketch", self._alt(visit, form))
         for event in self.atelier.paint(key, job):
             if isinstance(event, Failed):
                 if not event.text.startswith("stopped"):
                     yield View(stage.message(event.text, wrong=True), busy=False)
             elif isinstance(event, Painted):
-                seen = live(images.read(event.picture))
+                seen = visit.look = live(images.read(event.picture))
                 event.picture.unlink(missing_ok=True)
                 words = f"Instant sketch in {event.seconds:.1f} s. Paint refines it."
                 yield View(
@@ -214,7 +217,11 @@ class Desk:
             return
         if go_on and visit.last is not None and visit.last.checkpoint is not None:
             job = replace(job, resume=visit.last.checkpoint)
-        yield from self._show(self.atelier.paint(key, job), visit, self._alt(visit, form))
+        alt = self._alt(visit, form)
+        for quick in (key, f"{key} estimate", f"{key} sheet"):
+            self.atelier.stop(quick, quick=True)  # what is asked for now comes first
+        yield self._words(visit, "Getting ready: the painting is measured first", alt)
+        yield from self._show(self.atelier.paint(key, job), visit, alt)
 
     def paint_at_once(self, key: str, form: Form) -> Painted:
         """Paint, and return what was painted: for programs. Raises ImpastoError."""
@@ -247,26 +254,30 @@ class Desk:
 
     def _show(self, events: Iterator[Event], visit: Visit, alt: str) -> Iterator[View]:
         """What a visitor sees of what happens."""
-        seen, said = None, ""
+        said = ""
         for event in events:
             visit.seen = _now()
             if isinstance(event, Said):
                 said = event.text
             elif isinstance(event, Waiting):
                 others = "1 picture is" if event.before == 1 else f"{event.before} pictures are"
-                words = (
-                    "You are next" if event.before == 0 else f"In the queue: {others} before yours"
-                )
-                yield View(stage.message(words))
+                words = f"In the queue: {others} before yours" if event.before else "You are next"
+                yield self._words(visit, words, alt)
             elif isinstance(event, Shown):
-                seen = event.picture or seen
                 if event.picture is not None:
+                    visit.look = event.picture
                     words = ". ".join(filter(None, (stage.progress_words(event), said)))
                     yield View(stage.picture(event.picture, alt, words, work=event.work))
             elif isinstance(event, Failed):
                 yield View(stage.message(event.text, wrong=True), busy=False)
             elif isinstance(event, Painted):
                 yield self._finished(event, visit, alt)
+
+    def _words(self, visit: Visit, words: str, alt: str) -> View:
+        """Words below the picture that was seen last, or in its place."""
+        if visit.look is None:
+            return View(stage.message(words))
+        return View(stage.picture(visit.look, alt, words, work=0.0))
 
     def _finished(self, painted: Painted, visit: Visit, alt: str) -> View:
         visit.last = painted
@@ -276,7 +287,8 @@ class Desk:
             self.faces[visit.key] = faces
         words = "Stopped; this is the picture so far" if painted.stopped else "Done"
         words += f", after {stage.duration(painted.seconds)}"
-        html = stage.picture(live(faces.painted), alt, words, before=live(faces.photo), final=True)
+        visit.look = live(faces.painted)
+        html = stage.picture(visit.look, alt, words, before=live(faces.photo), final=True)
         return View(html, painted, busy=False)
 
     def stop(self, key: str) -> None:

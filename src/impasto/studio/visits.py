@@ -45,6 +45,8 @@ class Visit:
     painted: list[Path] = field(default_factory=list)
     """Finished pictures, the latest first."""
     last: Painted | None = None
+    look: bytes | None = None
+    """The picture that was shown last, a JPEG."""
     taken: set["Mark"] = field(default_factory=set)
     """What was taken in, as the page's server keeps it."""
     refused: set["Mark"] = field(default_factory=set)
