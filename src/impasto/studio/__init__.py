@@ -1,5 +1,6 @@
-"""The studio: a page on this machine where people paint. `opened` opens it."""
+"""The studio: a page on this machine where people paint. `opened` opens it, `serve` keeps it so."""
 
-from impasto.studio.launch import Options, opened
+from impasto.studio.launch import Options, opened, serve
+from impasto.studio.uploads import Limits
 
-__all__ = ["Options", "opened"]
+__all__ = ["Limits", "Options", "opened", "serve"]

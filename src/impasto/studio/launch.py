@@ -2,7 +2,8 @@
 
 import os
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,7 @@ from impasto.studio.uploads import Limits
 
 LOCAL = ("127.0.0.1", "localhost", "::1")
 AUTH = "USER:PASSWORD, or a file with one such line for each user"
+WAIT = 0.2  # seconds between two looks whether the page is still open
 THREADS = 200  # visitors that may wait at a time: each has a thread of its own
 
 
@@ -34,6 +36,14 @@ class Options:
     """Show the page in the browser."""
     settings: dict[str, Any] = field(default_factory=dict)
     """Of every picture: device, threads, memory_limit and so on."""
+
+
+def serve(options: Options, say: Callable[[str], object] = print) -> None:
+    """Open the studio and keep it open until a signal ends it; `say` is told the address."""
+    with opened(options) as page:
+        say(f"the studio is open at {page.local_url}  (Ctrl-C closes it)")
+        while page.is_running:
+            time.sleep(WAIT)
 
 
 @contextmanager

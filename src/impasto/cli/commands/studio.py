@@ -1,6 +1,5 @@
 """`impasto studio`: a page on this machine where people paint."""
 
-import time
 from typing import Annotated, Any
 
 from cyclopts import Group, Parameter
@@ -12,7 +11,6 @@ from impasto.errors import SettingError
 MACHINE = GROUPS["Machine"]
 DOORS = Group.create_ordered("Who may come in")
 LIMITS = Group.create_ordered("Limits")
-WAIT = 0.2  # seconds between two looks whether the page is still open
 
 
 def studio(
@@ -64,8 +62,7 @@ def studio(
     """
     from impasto.cli.outputs import say
     from impasto.settings import settings_for
-    from impasto.studio import Options, opened
-    from impasto.studio.uploads import Limits
+    from impasto.studio import Limits, Options, serve
 
     given = {"max-upload": max_upload, "max-pixels": max_pixels, "max-size": max_size}
     for name, value in (given | {"hours": hours}).items():
@@ -75,10 +72,10 @@ def studio(
     settings_for(**settings)
     limits = Limits(max_upload * 1_000_000, max_pixels * 1_000_000, max_size)
     try:
-        with opened(Options(host, port, auth, open, limits, hours, browser, settings)) as page:
-            say(False, f"the studio is open at {page.local_url}  (Ctrl-C closes it)")
-            while page.is_running:
-                time.sleep(WAIT)
+        serve(
+            Options(host, port, auth, open, limits, hours, browser, settings),
+            lambda words: say(False, words),
+        )
     except KeyboardInterrupt as error:
         say(False, "the studio is closed")
         return SIGNALS.hold(error)
