@@ -48,6 +48,7 @@ def test_every_command_in_the_docs_can_be_typed(line: str) -> None:
         ["video"],
         ["texture"],
         ["info"],
+        ["mix"],
         ["rerun"],
         ["augment"],
     )
