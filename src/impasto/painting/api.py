@@ -34,7 +34,8 @@ def stylize(
     stays the photo; style_mask: white is where strokes are taken from. `regions` take styles of
     their own; `style` is then that of the rest. keep: white is painted softly, at `keep_strength`.
     Masks are pictures, or a word: face, person or background is found in the photo. Settings are
-    given as a Settings, by name, or both: `stylize("photo.jpg", "great-wave", preset="paper", size=256)`. Raises ImpastoError.
+    given as a Settings, by name, or both: `stylize("photo.jpg", "great-wave", preset="paper",
+    size=256)`. Raises ImpastoError.
     """
     *_, last = steps(
         content, style, settings, mask=mask, style_mask=style_mask, regions=regions, keep=keep,

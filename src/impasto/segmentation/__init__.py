@@ -14,6 +14,6 @@ from impasto.segmentation.words import (
 )
 
 __all__ = [
-    "LONGEST", "WORDS", "Finding", "check_word", "find_mask", "found", "from_clicks", "is_word", "mask_of",
-    "stands_before",
+    "LONGEST", "WORDS", "Finding", "check_word", "find_mask", "found", "from_clicks", "is_word",
+    "mask_of", "stands_before",
 ]  # fmt: skip
