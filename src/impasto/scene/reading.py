@@ -53,6 +53,7 @@ class Reader:
         self.sources: dict[str, Any] = {}
         self.notes: list[str] = []
         self.words: dict[str, Tensor] = {}
+        self.by_word: dict[str, str] = {}
         self.may_lack = may_lack
 
     def picture(self, what: str, source: AnyPicture, side: int) -> Picture:
@@ -95,6 +96,7 @@ class Reader:
             self._say(finding.note)
         if is_photo:
             self.words[word] = mask
+        self.by_word[what] = word
         self.inputs[what] = Picture(mask.expand(1, 3, -1, -1), None, word, word)
         return mask
 
@@ -143,9 +145,13 @@ class Reader:
         )
 
     def name_of(self, what: str) -> str | None:
-        """What a picture that was read is called in the recipe; None if it came from no file."""
+        """What a picture that was read is called in the recipe: a file by its name, a mask that was
+        found by its word; None if it came from no file."""
         picture = self.inputs.get(what)
-        return None if picture is None else name_of(picture.origin, segmentation.WORDS)
+        if picture is None or what in self.by_word:
+            return self.by_word.get(what)
+        name = name_of(picture.origin)
+        return f"./{name}" if name in segmentation.WORDS else name
 
     def _strokes(
         self,

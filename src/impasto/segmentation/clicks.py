@@ -28,7 +28,7 @@ COLOR = 2.0  # of a distance in OKLab beside 1 - cos: 0.2 in color, blue to whit
 GAP = 5  # places, a twentieth of the photo: a tower or a branch does not part a sky
 BINS = 128  # of the histogram that the threshold is found on
 
-Click = tuple[float, float]
+Click = tuple[int | float, int | float]
 """x, y of a point, px from the left and the top of the photo."""
 
 

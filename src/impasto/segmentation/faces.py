@@ -23,7 +23,7 @@ THRESHOLDS = (0.6, 0.7, 0.7)
 """How sure each of the three networks must be, 0 to 1."""
 AT_ONCE = 256  # candidates in one pass of a network: P-Net may propose thousands
 OVERLAPS = (0.5, 0.7, 0.7)
-"""How much two candidates may overlap: in one copy, in all of them, after each later network."""
+"""How much two candidates may overlap: in one copy, in all, and after each later network."""
 
 Boxes = Float[Tensor, "n 4"]
 """Left, top, right, bottom, px."""
@@ -129,7 +129,7 @@ def _proposed(network: MTCNN, photo: Float[Tensor, "1 3 h w"]) -> Boxes:
     return _squared(boxes + every[:, 5:] * sides.repeat(1, 2))
 
 
-def _refined(network: MTCNN, photo: Float[Tensor, "1 3 h w"], boxes: Boxes) -> Boxes:
+def _refined(network: MTCNN, photo: Float[Tensor, "1 3 h w"], boxes: Boxes) -> Float[Tensor, "m 4"]:
     """The square boxes that R-Net is sure of, each of them once."""
     found = [network.refined(part) for part in _candidates(photo, boxes, 24)]
     scores, moves = (torch.cat(parts) for parts in zip(*found, strict=True))
@@ -141,7 +141,7 @@ def _refined(network: MTCNN, photo: Float[Tensor, "1 3 h w"], boxes: Boxes) -> B
 
 def _settled(
     network: MTCNN, photo: Float[Tensor, "1 3 h w"], boxes: Boxes
-) -> tuple[Boxes, Float[Tensor, "m 5 2"], Float[Tensor, " m"]]:
+) -> tuple[Float[Tensor, "m 4"], Float[Tensor, "m 5 2"], Float[Tensor, " m"]]:
     """The boxes that O-Net is sure of, each of them once, with landmarks and scores."""
     found = [network.settled(part) for part in _candidates(photo, boxes, 48)]
     scores, moves, marks = (torch.cat(parts) for parts in zip(*found, strict=True))

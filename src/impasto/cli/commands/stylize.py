@@ -44,8 +44,8 @@ def stylize(
         Where to paint softly, so that it is still recognized: face, person, background or a mask
         file; --keep-strength says how softly.
     region
-        A part of the photo that takes a style of its own: NAME=MASK:STYLE, white in MASK, a file or
-        a word, belongs to it; rest:STYLE is for what is left; :STRENGTH may follow. Give it once
+        A part of the photo that takes a style of its own: NAME=MASK:STYLE, white in MASK, a file
+        or a word, belongs to it; rest:STYLE is for what is left; :STRENGTH may follow. Give it once
         for each region.
     style_mask
         Take the strokes from the white part of this mask of the painting; NAME=FILE for a region's.
