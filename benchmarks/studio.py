@@ -183,7 +183,7 @@ def state(name: str, process: psutil.Process, folder: Path) -> dict[str, Any]:
 
 
 def files(folder: Path) -> list[Path]:
-    return [file for file in folder.rglob("*") if file.is_file()]
+    return [Path(place, name) for place, _, names in os.walk(folder) for name in names]
 
 
 def settle(folder: Path, usual: int) -> None:

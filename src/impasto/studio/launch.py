@@ -1,5 +1,6 @@
 """Opening the studio: who may come in, and that nothing leaves the machine."""
 
+import logging
 import os
 import tempfile
 import time
@@ -136,3 +137,10 @@ def _silence() -> None:
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
     os.environ["HF_HUB_OFFLINE"] = "1"
     os.environ["GRADIO_NUM_PORTS"] = "100"
+    logging.getLogger("uvicorn.error").addFilter(_is_of_interest)
+
+
+def _is_of_interest(record: logging.LogRecord) -> bool:
+    """Not that somebody closed the page while a file was on its way."""
+    error = record.exc_info[1] if record.exc_info else None
+    return type(error).__name__ != "ClientDisconnect"

@@ -1,5 +1,6 @@
 """Visitors of the page: a folder for each, which goes with the visit or after an hour."""
 
+import os
 import re
 import secrets
 import shutil
@@ -159,7 +160,7 @@ class Visits:
     def keep_copies(self) -> None:
         """Let the copies stay that are there now: they are the page's own."""
         if self.copies is not None:
-            self.own.update(self.copies.rglob("*"))
+            self.own = _files(self.copies)
 
     def sweep(self, now: float | None = None) -> None:
         """End the visits of those who said nothing for so many hours; copies go with them."""
@@ -177,13 +178,11 @@ class Visits:
         kept = set[Mark]().union(*map(_marks, visits))
         gone = self.gone.union(*(visit.refused for visit in visits)) - kept
         found = set[Mark]()
-        for file in {*folder.rglob("*")} - self.own:
+        for file in _files(folder) - self.own:
             with suppress(OSError):  # somebody else was quicker, or the folder is not empty
                 what, age = mark(file), time.time() - file.stat().st_ctime
                 found.add(what)
                 old = age > self.hours * 3600 and what not in kept
-                if file.is_dir():
-                    continue
                 if old or (age > GRACE and (what in gone or what[1] == 0)):
                     file.unlink()  # Gradio makes an empty file beside each that it hands on
                     if file.parent != folder:
@@ -193,6 +192,11 @@ class Visits:
     def _sweep(self) -> None:
         while not self.over.wait(EVERY):
             self.sweep()
+
+
+def _files(folder: Path) -> set[Path]:
+    """All files below a folder; what goes meanwhile is no error."""
+    return {Path(place, name) for place, _, names in os.walk(folder) for name in names}
 
 
 def _marks(visit: Visit) -> set[Mark]:
