@@ -308,7 +308,7 @@ class Desk:
                 return (
                     f"about {stage.duration(event.seconds)}, {event.bytes / 1e9:.1f} GB of memory"
                 )
-            if isinstance(event, Failed):
+            if isinstance(event, Failed) and not event.text.startswith("stopped"):
                 return event.text
         return ""
 
