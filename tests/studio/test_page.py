@@ -1,6 +1,13 @@
 """The page, as a person uses it: in a browser, from the first photo to the download."""
 
+import io
+import json
+import re
+import shutil
 import socket
+import subprocess
+import sys
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,12 +18,11 @@ from PIL import Image
 
 from browser import page_at
 from impasto import images
-from small import EXAMPLES
+from small import EXAMPLES, ROOT
 
 pytest.importorskip("gradio")
 
 WAIT = 300_000  # ms at most: no test depends on how fast the machine is
-SMALL = {"size": "256"}
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
 
 
@@ -97,6 +103,9 @@ def test_a_person_paints(page: Any, studio: SimpleNamespace, tmp_path: Path) -> 
     choose(page)
     says(page, "Instant sketch")
     seen.append(picture(page))
+    page.get_by_text("Where to paint", exact=True).click()
+    page.locator("#keep").get_by_label("the face", exact=True).check()
+    seen.append(changes(page, seen[-1]))
     pick(page, "Size, px", "256")
     page.get_by_label("best", exact=True).check()
     page.click("#paint")
@@ -125,6 +134,7 @@ def test_a_person_paints(page: Any, studio: SimpleNamespace, tmp_path: Path) -> 
     recipe = images.recipe_of(file)
     assert recipe["settings"]["size"] == 256
     assert recipe["style"] == ["great-wave"]
+    assert recipe["sources"]["keep"] == "face"
     with Image.open(file) as image:
         assert max(image.size) == 256
 
@@ -135,8 +145,39 @@ def test_a_person_paints(page: Any, studio: SimpleNamespace, tmp_path: Path) -> 
     says(page, "The settings of that picture are back")
     page.wait_for_function("document.querySelector('input[value=best]').checked")
     assert page.get_by_label("Size, px", exact=True).first.input_value() == "256"
+    page.get_by_text("Where to paint", exact=True).click()
+    assert page.locator("#keep").get_by_label("the face", exact=True).is_checked()
 
     assert errors(page) == []
     assert all(url.startswith((studio.url, "data:", "blob:")) for url in page.asked)
     hosts = {a[0] if isinstance(a, tuple) else a for a in studio.called}
     assert hosts <= {"127.0.0.1", "localhost", "::1"}
+
+
+def guide(language: str) -> str:
+    """The last example in a language that the guide shows."""
+    text = (ROOT / "docs" / "guide" / "studio.md").read_text("utf-8")
+    return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)[-1]
+
+
+def smaller(example: str, url: str) -> str:
+    """An example of the guide that paints a small picture, by the studio that is open here."""
+    return example.replace("http://127.0.0.1:7860", url.rstrip("/")).replace("256, 0.5", "64, 0.5")
+
+
+def test_the_guide_in_python(studio: SimpleNamespace) -> None:
+    pytest.importorskip("gradio_client")
+    words = [sys.executable, "-W", "ignore", "-c", smaller(guide("python"), studio.url)]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True)
+    with Image.open(done.stdout.splitlines()[-1]) as image:
+        assert image.size == (64, 64)
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+def test_the_guide_with_curl(studio: SimpleNamespace) -> None:
+    words = ["bash", "-euo", "pipefail", "-c", smaller(guide("sh"), studio.url)]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert "event: complete" in done.stdout
+    found = json.loads(done.stdout.split("data: ")[-1])[0]
+    with urllib.request.urlopen(found["url"]) as file, Image.open(io.BytesIO(file.read())) as image:
+        assert image.size == (64, 64)

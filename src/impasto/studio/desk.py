@@ -25,13 +25,13 @@ from impasto.studio.jobs import (
     Waiting,
     live,
 )
+from impasto.studio.painter import TRIAL_SIDE
 from impasto.studio.queue import Atelier
 from impasto.studio.uploads import Limits
 from impasto.studio.visits import MOST_PHOTOS, Visit, Visits
 
-PREVIEW_SIDES = (192, 256, 320, 384, 512)  # px, of instant pictures
-PREVIEW_SECONDS = 1.2  # that one may take, by the pace of the machine
-PREVIEW_GROWTH = 1.5  # seconds grow a little faster than pixels
+PREVIEW_SIDES = (256, 320, 384, 512)  # px, of instant pictures
+PREVIEW_SECONDS = 1.5  # that one may take, by the pace of the machine
 PROGRAM_SECONDS = 0.5  # between two looks whether a program still waits for its picture
 DRAWN = "drawn"  # the name of the mask that a visitor draws or clicks
 DARKENED = 0.25  # how bright what a mask leaves out is shown
@@ -200,9 +200,7 @@ class Desk:
         """Long side of an instant picture, px, that takes little more than a second here."""
         pace = self.atelier.pace or PREVIEW_SECONDS
         fits = [
-            side
-            for side in PREVIEW_SIDES
-            if pace * (side / 128) ** 2 * PREVIEW_GROWTH <= PREVIEW_SECONDS
+            side for side in PREVIEW_SIDES if pace * (side / TRIAL_SIDE) ** 2 <= PREVIEW_SECONDS
         ]
         return max(fits, default=PREVIEW_SIDES[0])
 

@@ -257,9 +257,10 @@ class Page:
     def estimate(self, said: Said, request: gr.Request) -> str:
         """What the picture would take."""
         try:
-            if self.desk.visits.of(key_of(request)).photo is None:
+            form = self.form(said, request)
+            if self.desk.visits.of(key_of(request)).photo is None or not form.styles:
                 return ""
-            return self.desk.estimate(key_of(request), self.form(said, request))
+            return self.desk.estimate(key_of(request), form)
         except ImpastoError as error:
             return str(error)
 
