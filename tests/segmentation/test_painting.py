@@ -44,45 +44,40 @@ def scene_of(head: Path, **words: Any) -> Scene:
     return Scene(head, "great-wave", settings, **words)
 
 
-def test_keep_is_a_part_of_the_same_strokes_at_another_strength(head: Path) -> None:
-    """Left the picture is painted at 0.2, right at 0.5, with the same strokes, measured once."""
+def test_where_it_is_kept_a_part_of_what_is_painted_shows(head: Path) -> None:
+    """On the left 0.2 of a strength of 0.5 shows, so 0.4 of white over the photo; right all."""
     scene = scene_of(head, keep=half())
-    rest, kept = scene.parts
-    assert (rest.strength.value, kept.strength.value) == (0.5, 0.2)
-    assert rest.strokes == kept.strokes
-    areas = scene.at((64, 64)).areas
-    assert areas[0] is not None
-    assert areas[1] is not None
-    torch.testing.assert_close(areas[0] + areas[1], torch.ones(1, 1, 64, 64))
-    assert float(areas[1][..., :28].min()) > 0.99
+    white, photo = torch.ones(1, 3, 160, 160), scene.photo.pixels
+    made = scene.finish(white)
+    torch.testing.assert_close(made[..., :80], torch.lerp(photo, white, 0.4)[..., :80])
+    torch.testing.assert_close(made[..., 80:], white[..., 80:], rtol=0, atol=0)
+    assert scene.at((160, 160)).areas == [None]  # it is painted as without
     assert scene.sources["keep"] is None
 
 
-def test_what_is_kept_no_less_is_not_kept(head: Path) -> None:
-    """At the strength of the rest, or above, there is one part, everywhere: the same picture."""
+def test_kept_at_0_is_the_photo_and_at_its_own_strength_all_of_the_painting(head: Path) -> None:
+    white = torch.ones(1, 3, 160, 160)
+    alone = scene_of(head, keep=half(), keep_strength=0.0)
+    torch.testing.assert_close(
+        alone.finish(white)[..., :80], alone.photo.pixels[..., :80], rtol=0, atol=0
+    )
     for strength in (0.5, 0.9):
         scene = scene_of(head, keep=half(), keep_strength=strength)
-        assert [part.areas for part in scene.parts] == [None]
+        assert scene.at((160, 160)).shown is None
+        assert scene.finish(white) is white
 
 
 def test_keep_goes_through_regions_and_stays_inside_the_mask(head: Path) -> None:
-    """A region on the upper half, keep on the left one, painted on the left but for a margin."""
-    upper, mask = half().T.copy(), half()
-    mask[:, 60:] = 0
+    """A region of strength 0.1 on the upper half, which is faint anyway; the rest has 0.5, of which
+    0.4 shows on the left; nothing is painted from column 120 on."""
+    upper, mask = half().T.copy(), np.full((160, 160), 255, np.uint8)
+    mask[:, 120:] = 0
     regions = [Region("poppies", upper, strength=0.1)]
-    scene = scene_of(head, keep=half(), mask=mask, regions=regions)
-    found = {
-        (part.strokes[0].picture.name, part.strength.value): area
-        for part, area in zip(scene.parts, scene.at((160, 160)).areas, strict=True)
-    }
-    assert set(found) == {("poppies", 0.1), ("great-wave", 0.5), ("great-wave", 0.2)}
-    wave = found["great-wave", 0.2]
-    assert wave is not None
-    assert float(wave[..., 90:, :50].min()) > 0.99
-    assert float(wave[..., :70, :].max()) < 0.01
-    assert float(wave[..., 70:].max()) == 0
-    total = torch.stack([area for area in found.values() if area is not None]).sum(0)
-    torch.testing.assert_close(total[0, 0], torch.from_numpy(mask) / 255, atol=1e-5, rtol=0)
+    shown = scene_of(head, keep=half(), mask=mask, regions=regions).at((160, 160)).shown
+    assert shown is not None
+    expected = torch.ones(160, 160)
+    expected[80:, :80], expected[:, 120:] = 0.4, 0
+    torch.testing.assert_close(shown[0, 0], expected)
 
 
 def test_a_word_is_recorded_and_found_once(head: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -259,9 +254,10 @@ def test_a_mask_follows_the_flow(head: Path) -> None:
     torch.testing.assert_close(after[..., 10:], before[..., 5:-5], atol=1e-5, rtol=0)
     assert other.mask is scene.mask
     assert other.keep is after
-    kept = next(part for part in other.parts if part.strength.value == 0.2)
-    assert kept.areas is not None
-    torch.testing.assert_close(kept.areas[0], after)
+    shown = other.at((160, 160)).shown
+    assert shown is not None
+    left = (1 - 0.6 * after)[..., :80]
+    torch.testing.assert_close(shown[..., :80], left, atol=1e-5, rtol=0)
     assert scene.keep is before
 
 
@@ -271,5 +267,5 @@ def test_a_shot_without_a_face_is_painted_whole(head: Path) -> None:
     photo = replace(coffee, pixels=images.resize(coffee.pixels, 160, 160).clamp(0, 1))
     ((word, mask),) = scene.words_in(photo).items()
     assert (word, float(mask.max())) == ("face", 0)
-    areas = scene.of(photo).with_words({word: mask}).at((64, 64)).areas
-    assert [float(area.mean()) for area in areas if area is not None] == [1, 0]
+    white = torch.ones(1, 3, 64, 64)
+    torch.testing.assert_close(scene.of(photo).with_words({word: mask}).finish(white), white)

@@ -1,7 +1,6 @@
 """Areas: where each part of a picture is, softly, at one width and height."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import torch
 from jaxtyping import Float
@@ -9,7 +8,6 @@ from torch import Tensor
 
 from impasto.images import masks
 from impasto.scene.regions import Part
-from impasto.settings import Strength
 
 Area = Float[Tensor, "1 1 h w"]
 """How much each pixel belongs to a part, 0 to 1."""
@@ -38,21 +36,6 @@ def areas_of(
     return [(rest if area is None else area / crowd) * limit for area in found]
 
 
-def softened(
-    parts: Sequence[Part], keep: Float[Tensor, "1 1 _ _"], strength: float, size: tuple[int, int]
-) -> list[Part]:
-    """The parts, and behind each of them what `keep` takes of it: the same strokes at that
-    strength, or at the part's own where that is less. size: width and height of the photo, px."""
-    found, kept = [], masks.at(keep, size)
-    for part, area in zip(parts, areas_of(parts, None, size), strict=True):
-        soft = kept if area is None else kept * area
-        if area is not None and part.areas is not None:
-            part = replace(part, areas=(area - soft,))
-        less = Strength(min(strength, part.strength.value))
-        found += [part, replace(part, areas=(soft,), strength=less)]
-    return found
-
-
 def content_share_of(parts: Sequence[Part], areas: Sequence[Area | None]) -> Area | None:
     """What multiplies the content weight at each pixel: the parts' own, 1 where nothing is painted.
 
@@ -73,3 +56,24 @@ def canvas_of(
         return None
     some = [area for area in areas if area is not None]
     return torch.stack(some).sum(0).clamp(0, 1)
+
+
+def shown_of(
+    parts: Sequence[Part], areas: Sequence[Area | None], keep: Area, strength: float
+) -> Area | None:
+    """How much of what is painted shows, and how much of the photo beneath: where `keep` is, as
+    much as that strength is of the part's own. None for parts that are no stronger than that.
+
+    keep: of the areas' size. Painting the places with a lower strength would not do: a small face
+    lies within reach of the strokes around it in VGG-19's deep layers, and content at relu4_2
+    knows little of its colors.
+    """
+    own = [part.strength.value for part in parts]
+    shares = [1.0 if value <= strength else strength / value for value in own]
+    if min(shares) == 1:
+        return None
+    shown = torch.zeros_like(keep)
+    for area, share in zip(areas, shares, strict=True):
+        seen = 1 - keep * (1 - share)
+        shown = shown + (seen if area is None else area * seen)
+    return shown

@@ -129,7 +129,7 @@ class Reader:
             areas = (self.mask(f"{name} mask", region.mask, photo),)
         self._note(region, styles)
         prints = [(fingerprint_of(s.picture), s.share, s.scale) for s in strokes]
-        key = f"{prints} {networks}"
+        key = f"{prints} {networks} {strength}"
         return Part(areas, strokes, networks, Strength(strength), key)
 
     def _note(self, region: Region, styles: Sequence[AnyPicture]) -> None:

@@ -50,8 +50,7 @@ class Part:
     """Files of trained networks that paint in place of strokes, each with its share."""
     strength: Strength
     key: str
-    """The same for regions that take the same strokes; with the same strength, too, they are
-    painted alike, and their masks add up."""
+    """The same for regions that are painted alike, whose masks then add up."""
 
 
 def numbered(regions: list[Region]) -> list[Region]:
@@ -65,17 +64,16 @@ def numbered(regions: list[Region]) -> list[Region]:
 
 def merged(parts: list[Part]) -> tuple[Part, ...]:
     """Parts that are painted alike as one: their moments add up, and so do their masks."""
-    found: dict[tuple[str, Strength], Part] = {}
+    found: dict[str, Part] = {}
     for part in parts:
-        key = part.key, part.strength
-        if key not in found:
-            found[key] = part
+        if part.key not in found:
+            found[part.key] = part
             continue
-        first = found[key]
+        first = found[part.key]
         if first.areas is None or part.areas is None:
-            found[key] = replace(first, areas=None)
+            found[part.key] = replace(first, areas=None)
         else:
-            found[key] = replace(first, areas=first.areas + part.areas)
+            found[part.key] = replace(first, areas=first.areas + part.areas)
     return tuple(found.values())
 
 

@@ -18,13 +18,11 @@ from impasto import fingerprint, machine, segmentation
 from impasto.errors import SettingError
 from impasto.images import Picture, enlarged
 from impasto.scene import recolor
-from impasto.scene.areas import softened
 from impasto.scene.colors import SMALL, Colors, small, small_size, to_paintings
 from impasto.scene.reading import Reader, fingerprint_of
 from impasto.scene.recolor import Recoloring
 from impasto.scene.regions import (
     AnyPicture,
-    Part,
     Region,
     Style,
     merged,
@@ -42,7 +40,8 @@ RESULT_BYTES = 40  # per pixel of a result at the photo's own size, until it is 
 class Scene:
     """A photo with its regions. Raises ImpastoError for what cannot be read or does not fit.
 
-    Masks are files or words (`segmentation.WORDS`). keep: white is painted at `keep_strength`.
+    Masks are files or words (`segmentation.WORDS`). keep: where white, what is painted shows as
+    much as `keep_strength` is of the strength, and the photo beneath it.
     may_lack: what a word says need not be in the photo, which may be the first of many.
     """
 
@@ -87,19 +86,12 @@ class Scene:
         ]
         self.words = reader.words
         """The masks that were found in the photo, by their words."""
-        self.parts = self._settled()
+        self.parts = merged(self._asked)
         if self.networks and settings.keep_colors in ("match", "transfer"):
             raise SettingError(
                 f"keep_colors {settings.keep_colors} recolors the painting, which a trained "
                 "network does not show: use luminance"
             )
-
-    def _settled(self) -> tuple[Part, ...]:
-        """The parts as they are painted: softly where the photo is kept, those alike as one."""
-        parts = self._asked
-        if self.keep is not None:
-            parts = softened(parts, self.keep, self.settings.keep_strength, self.photo.size)
-        return merged(parts)
 
     @property
     def paintings(self) -> list[str]:
@@ -122,24 +114,26 @@ class Scene:
             self.photo.alpha,
             self.colors.of_photo,
             lambda: self._tones,
+            self.keep,
+            self.settings.keep_strength,
         )
 
     def finish(self, pixels: Float[Tensor, "1 3 h w"]) -> Float[Tensor, "1 3 h w"]:
-        """What was painted, with the photo's chroma and the photo where nothing is painted; gray
-        where all that went in is."""
+        """What was painted, with the photo's chroma, and the photo where nothing is painted, or
+        some of it where it is kept; gray where all that went in is."""
         size = pixels.shape[-1], pixels.shape[-2]
-        luminance, canvas = self.settings.keep_colors == "luminance", self.at(size).canvas
+        luminance, shown = self.settings.keep_colors == "luminance", self.at(size).shown
         if self.is_gray:
             pixels, luminance = recolor.by_rows(recolor.neutral, pixels), False
-        if not luminance and canvas is None:
+        if not luminance and shown is None:
             return pixels
         photo = self.photo.resized(*size).pixels.to(pixels)
         if luminance:
             way = partial(recolor.with_chroma_of, amount=self.settings.color_amount)
             pixels = recolor.by_rows(way, pixels, photo)
-        if canvas is None:
+        if shown is None:
             return pixels
-        return torch.lerp(photo, pixels, canvas.to(pixels))
+        return torch.lerp(photo, pixels, shown.to(pixels))
 
     @machine.neutral()
     def picture_of(self, pixels: Float[Tensor, "1 3 h w"], full_size: bool = True) -> Picture:
@@ -179,7 +173,7 @@ class Scene:
         made._asked = [
             replace(part, areas=part.areas and tuple(map(now, part.areas))) for part in self._asked
         ]
-        made.parts = made._settled()
+        made.parts = merged(made._asked)
         made.__dict__.pop("_tones", None)
         return made
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from impasto.images import Picture, masks
 from impasto.scene import recolor
-from impasto.scene.areas import Area, areas_of, canvas_of, content_share_of
+from impasto.scene.areas import Area, areas_of, canvas_of, content_share_of, shown_of
 from impasto.scene.recolor import Recoloring
 from impasto.scene.regions import Part
 
@@ -18,7 +18,8 @@ class View:
     """A scene at a width and height, px.
 
     photo: without transparency, as it is painted over. recoloring: of the photo. tones: for each
-    part, what brings the photo's colors to those of its paintings.
+    part, what brings the photo's colors to those of its paintings. keep: where what is painted
+    shows in part only, as much as keep_strength is of the strength.
     """
 
     def __init__(
@@ -30,10 +31,13 @@ class View:
         alpha: Tensor | None,
         recoloring: Recoloring,
         tones: Callable[[], Sequence[Recoloring]],
+        keep: Tensor | None = None,
+        keep_strength: float = 1.0,
     ) -> None:
         self.size, self.parts = size, parts
         self._photo, self._mask, self._alpha = photo, mask, alpha
         self._recoloring, self._tones = recoloring, tones
+        self._keep, self._keep_strength = keep, keep_strength
 
     @cached_property
     def photo(self) -> Float[Tensor, "1 3 h w"]:
@@ -61,6 +65,16 @@ class View:
     def canvas(self) -> Area | None:
         """Where the picture is painted, and where it stays the photo; None: painted everywhere."""
         return canvas_of(self.parts, self._mask, self.areas)
+
+    @cached_property
+    def shown(self) -> Area | None:
+        """How much of what is painted shows in the end, the photo beneath it: the canvas, but less
+        where the photo is kept. None: painted everywhere, and all of it shows."""
+        if self._keep is None:
+            return self.canvas
+        keep = masks.at(self._keep, self.size)
+        shown = shown_of(self.parts, self.areas, keep, self._keep_strength)
+        return self.canvas if shown is None else shown
 
     @cached_property
     def content_share(self) -> Area | None:

@@ -137,8 +137,9 @@ class Settings:
 
     keep_strength: float = setting(
         0.2,
-        "How far to go towards the painting where --keep says so, 0 to 1.",
-        "Where --strength, or a region's own, is less, that counts.",
+        "How far to go from the photo (0) to the painting (1) where --keep says so.",
+        "As much of what is painted shows there as this is of --strength, or of a region's own: at "
+        "0 the photo alone, from --strength on all of it.",
         group="Masks and regions",
         at_least=0,
         at_most=1,
