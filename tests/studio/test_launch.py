@@ -1,0 +1,268 @@
+"""The studio as it runs: who may come in, what it says to whom, and what is left of it."""
+
+import contextlib
+import json
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+from hostile import REFUSED, SECRET, TAKEN
+from PIL import Image
+from serving import Running, studio
+
+from impasto import images
+from impasto.errors import SettingError
+from impasto.studio.launch import Options, opened, users
+
+gradio_client = pytest.importorskip("gradio_client")
+Call = Callable[..., tuple[int, str, str]]
+
+
+# Who may come in
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "192.0.2.1", "::", "localhost.example"])
+def test_nobody_else_comes_in_unless_it_is_said(host: str) -> None:
+    with pytest.raises(SettingError, match=r"give --auth USER:PASSWORD, or say --open"):
+        with opened(Options(host=host)):
+            pass
+
+
+def test_the_command_says_so_in_one_line(impasto: Call) -> None:
+    status, out, err = impasto("studio", "--host", "0.0.0.0", "--no-browser")
+    assert (status, out) == (2, "")
+    assert "the host 0.0.0.0 can be reached by others" in err
+    assert len(err.strip().splitlines()) == 1
+
+
+def test_users_are_named_or_stand_in_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "users"
+    file.write_text("anna:one\n\n ben:two:three \n", "utf-8")
+    assert users(None) is None
+    assert users("anna:a secret") == [("anna", "a secret")]
+    assert users(str(file)) == [("anna", "one"), ("ben", "two:three")]
+    assert users("anna:" + "x" * 5000) == [("anna", "x" * 5000)]
+
+
+@pytest.mark.parametrize("auth", ["anna", ":one", "anna:", "", "an\0na"])
+def test_what_names_nobody_is_refused(auth: str) -> None:
+    with pytest.raises(SettingError, match="USER:PASSWORD, or a file"):
+        users(auth)
+
+
+def test_a_file_that_names_nobody_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "empty").touch()
+    with pytest.raises(SettingError, match="USER:PASSWORD, or a file"):
+        users(str(tmp_path / "empty"))
+    (tmp_path / "binary").write_bytes(b"\xff\xfe:\xff")
+    with pytest.raises(SettingError, match="cannot be read as text"):
+        users(str(tmp_path / "binary"))
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("--max-upload", 0), ("--max-pixels", -1), ("--hours", 0)]
+)
+def test_limits_are_above_zero(option: str, value: int, impasto: Call) -> None:
+    status, _, err = impasto("studio", option, value)
+    assert status == 2
+    assert f"{option} is" in err
+
+
+# The studio in a process of its own
+
+
+@pytest.fixture(scope="module")
+def running(painter_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """A studio for all tests of this module, of 2 MB, 1 million pixels and 128 px."""
+    with studio(tmp_path_factory.mktemp("studio")) as found:
+        yield found
+
+
+@contextlib.contextmanager
+def visitor(running: Running, folder: Path) -> Iterator[Any]:
+    client = gradio_client.Client(running.url, verbose=False, download_files=str(folder))
+    try:
+        yield client
+    finally:
+        client.close()
+
+
+def ask(client: Any, photo: Path, **given: Any) -> Any:
+    """An instant picture, if nothing else is asked for."""
+    words: dict[str, Any] = {
+        "style": "great-wave", "preset": "instant", "size": 64, "strength": 0.5,
+    } | given  # fmt: skip
+    file = gradio_client.handle_file(str(photo))
+    return client.submit(file, *words.values(), api_name="/stylize")
+
+
+def until(holds: Callable[[], bool]) -> None:
+    end = time.monotonic() + 60
+    while not holds():
+        assert time.monotonic() < end, "it never came about"
+        time.sleep(0.05)
+
+
+def test_a_program_paints(running: Running, photo: Path, tmp_path: Path) -> None:
+    with visitor(running, tmp_path) as client:
+        found = ask(client, photo).result(120)
+        with Image.open(found) as image:
+            assert image.size == (64, 43)
+        recipe = images.recipe_of(Path(found))
+        assert recipe["style"] == ["great-wave"]
+        assert str(running.folder) not in json.dumps(recipe), "nobody is told where things are"
+
+
+@pytest.mark.parametrize("what", [name for name in REFUSED if name not in ("huge", "pipe")])
+def test_hostile_files_are_refused(what: str, running: Running, tmp_path: Path) -> None:
+    name, write, _ = REFUSED[what]
+    write(tmp_path / name)
+    with visitor(running, tmp_path) as client:
+        with pytest.raises(Exception, match=r".") as refused:
+            ask(client, tmp_path / name).result(60)
+        text = str(refused.value)
+        assert 10 < len(text) < 400
+        assert "Traceback" not in text
+        assert str(running.folder) not in text
+        assert not running.visits()
+
+
+@pytest.mark.parametrize("what", ["dots", "long", "recipe", "odd recipe", "deep"])
+def test_odd_pictures_are_painted(what: str, running: Running, tmp_path: Path) -> None:
+    name, write = TAKEN[what]
+    write(tmp_path / name)
+    with (
+        visitor(running, tmp_path) as client,
+        Image.open(ask(client, tmp_path / name).result(60)) as image,
+    ):
+        assert image.size == (64, 48)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"style": SECRET}, {"style": "../x.png"}, {"style": None}, {"style": ["great-wave"]},
+        {"style": ""}, {"preset": "x"}, {"preset": None, "size": "x"}, {"size": 1e9}, {"size": -1},
+        {"size": [64]}, {"strength": "x"}, {"strength": 7}, {"strength": {"a": 1}},
+    ],
+)  # fmt: skip
+def test_odd_words_are_refused(
+    given: dict[str, Any], running: Running, photo: Path, tmp_path: Path
+) -> None:
+    with visitor(running, tmp_path) as client:
+        with pytest.raises(Exception, match=r".") as refused:
+            ask(client, photo, **given).result(60)
+        assert len(str(refused.value)) < 400
+
+
+def test_a_picture_of_this_machine_is_no_style(
+    running: Running, photo: Path, tmp_path: Path
+) -> None:
+    with visitor(running, tmp_path) as client:
+        with pytest.raises(Exception, match="choose one of those shown"):
+            ask(client, photo, style=str(photo)).result(60)
+
+
+def test_no_file_of_the_server_is_taken_for_an_upload(running: Running, photo: Path) -> None:
+    """The client says that a file of the server is the one that it sent."""
+    for path in (SECRET, str(photo), "http://127.0.0.1:9/x.png", "https://example.com/x.png"):
+        sent = {"path": path, "meta": {"_type": "gradio.FileData"}}
+        body = {"data": [sent, "great-wave", "instant", 64, 0.5]}
+        asked = httpx.post(f"{running.url}gradio_api/call/stylize", json=body)
+        event = asked.json()["event_id"]
+        said = httpx.get(f"{running.url}gradio_api/call/stylize/{event}", timeout=60).text
+        assert "event: error" in said
+        assert "root:" not in said
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        f"gradio_api/file={SECRET}", f"gradio_api/file=..{SECRET}",
+        "gradio_api/file=pyproject.toml",
+        "gradio_api/file=http://127.0.0.1:9/", "gradio_api/file=https://example.com/",
+        "gradio_api/file=file:///etc/passwd", "static/../../../../../../etc/passwd",
+        "static/%2e%2e/%2e%2e/%2e%2e/etc/passwd", "assets/..%2f..%2f..%2fetc/passwd",
+        f"gradio_api/proxy=http://127.0.0.1:9{SECRET}", f"file/{SECRET}",
+        "custom_component/x/../../../../etc/passwd",
+    ],
+)  # fmt: skip
+def test_no_file_of_the_server_is_given_out(path: str, running: Running) -> None:
+    answer = httpx.get(httpx.URL(running.url + path), timeout=60)
+    assert answer.status_code in (400, 401, 403, 404, 405)
+    assert "root:" not in answer.text
+
+
+def test_no_file_of_another_visitor_is_given_out(
+    running: Running, photo: Path, tmp_path: Path
+) -> None:
+    with visitor(running, tmp_path) as client:
+        ask(client, photo).result(60)
+        mine = running.visits()
+        assert mine
+        for file in (*mine, mine[0].parent, mine[0].parent.parent):
+            answer = httpx.get(f"{running.url}gradio_api/file={file}")
+            assert answer.status_code == 403
+
+
+def test_what_is_too_large_is_refused_as_it_comes(running: Running) -> None:
+    before = running.files()
+    sent = {"files": ("large.png", b"\0" * 3_000_000)}
+    answer = httpx.post(f"{running.url}gradio_api/upload", files=sent, timeout=60)
+    assert answer.status_code == 413
+    until(lambda: running.files() <= before)
+
+
+def test_who_cancels_frees_the_painter(running: Running, photo: Path, tmp_path: Path) -> None:
+    """Without that, the second visitor would wait for minutes."""
+    with visitor(running, tmp_path) as anna, visitor(running, tmp_path) as ben:
+        slow = ask(anna, photo, preset="best", size=128)
+        time.sleep(1)
+        slow.cancel()
+        assert ask(ben, photo, preset="draft", size=32).result(60)
+
+
+def test_who_leaves_leaves_nothing(running: Running, photo: Path, tmp_path: Path) -> None:
+    until(
+        lambda: (
+            not [f for f in running.files() if f.suffix in (".png", ".jpg") and f.name[0] != "t"]
+        )
+    )
+    before = running.files()
+    with visitor(running, tmp_path) as client:
+        ask(client, photo).result(60)
+        assert running.files() > before
+    until(lambda: running.files() <= before)
+
+
+def test_no_word_goes_to_another_host(running: Running) -> None:
+    """After all that: the server looked up and connected to nothing but this machine."""
+    hosts = set(running.connected())
+    assert hosts <= {"127.0.0.1", "localhost", "0.0.0.0", "::1"}, hosts
+
+
+def test_closing_leaves_no_process_and_no_file(running: Running) -> None:
+    family = running.process.children(recursive=True)
+    assert family
+    running.connection.send(None)
+    assert running.connection.poll(60)
+    threads = running.connection.recv()
+    assert not [name for name in threads if name.startswith("impasto")], threads
+    running.process.wait(60)
+    assert not [one for one in family if one.is_running() and one.status() != "zombie"]
+    assert not list(running.folder.iterdir())
+
+
+def test_a_studio_that_is_killed_leaves_no_painter(tmp_path: Path, painter_cache: Path) -> None:
+    with studio(tmp_path) as found:
+        family = found.process.children(recursive=True)
+        os.kill(found.process.pid, signal.SIGKILL)
+        gone, alive = psutil.wait_procs(family, 60)
+        assert gone
+        assert not alive
