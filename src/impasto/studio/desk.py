@@ -221,19 +221,6 @@ class Desk:
         yield self._words(visit, "Getting ready: the painting is measured first", alt)
         yield from self._show(self.atelier.paint(key, job), visit, alt)
 
-    def paint_at_once(self, key: str, form: Form) -> Painted:
-        """Paint, and return what was painted: for programs. Raises ImpastoError."""
-        visit = self.visits.of(key)
-        job = job_of(form, visit)
-        self._check_size(job)
-        for event in self.atelier.paint(key, job):
-            if isinstance(event, Failed):
-                raise PictureError(event.text)
-            if isinstance(event, Painted):
-                visit.last = event
-                return event
-        raise PictureError("nothing was painted")
-
     def paint_for_program(self, key: str, photo: Path, form: Form) -> Iterator[Path | None]:
         """Take a photo and paint it: the picture's file at the end, and None now and then before,
         so that whoever listens may leave. The photo does not stay. Raises ImpastoError."""

@@ -67,9 +67,8 @@ def opened(options: Options) -> Iterator[Any]:
         raise SettingError(
             "the studio needs a library more: pip install 'impasto[studio]'"
         ) from None
-    from impasto.studio import look
     from impasto.studio.desk import Desk
-    from impasto.studio.page import build
+    from impasto.studio.page import build, look
 
     assert gradio.__version__
     with tempfile.TemporaryDirectory(prefix="impasto-uploads-") as uploads:

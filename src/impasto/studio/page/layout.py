@@ -6,7 +6,8 @@ from typing import Any
 import gradio as gr
 
 from impasto.images import paintings
-from impasto.studio import controls, stage
+from impasto.studio import stage
+from impasto.studio.page import controls
 
 WHERE = {
     "everywhere": None,

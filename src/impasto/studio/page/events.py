@@ -9,10 +9,11 @@ import gradio as gr
 from PIL import Image
 
 from impasto.errors import ImpastoError
-from impasto.studio import controls, layout, stage
+from impasto.studio import stage
 from impasto.studio.desk import DRAWN, Desk, View
 from impasto.studio.forms import Form
-from impasto.studio.layout import KEEP, WHERE
+from impasto.studio.page import controls, layout
+from impasto.studio.page.layout import KEEP, WHERE
 
 PRIVATE: dict[str, Any] = {"api_visibility": "private"}
 AT_ONCE: dict[str, Any] = {"show_progress": "hidden", "trigger_mode": "always_last", **PRIVATE}
@@ -21,24 +22,6 @@ Said = dict[Any, Any]
 """What each component holds."""
 Changes = dict[Any, Any]
 """What components shall hold, and how they shall look."""
-
-
-def build(desk: Desk) -> gr.Blocks:
-    """The page of a desk."""
-    blocks: gr.Blocks
-    with gr.Blocks(
-        title="impasto studio", analytics_enabled=False, delete_cache=(600, 3600)
-    ) as blocks:
-        gr.HTML(layout.header(), padding=False)
-        with gr.Row(elem_id="studio"):
-            with gr.Column(scale=7, min_width=340, elem_id="stage-column"):
-                shown = layout.stage_column()
-            with gr.Column(scale=5, min_width=320, elem_id="controls"):
-                asked = layout.control_column(desk.limits.size)
-        page = Page(desk, shown, asked)
-        page.connect(blocks)
-        page.offer()
-    return blocks
 
 
 class Page:
@@ -361,40 +344,6 @@ class Page:
         shown.amount.input(self.mix, [shown.amount], [shown.stage], **AT_ONCE)
         shown.amount.release(self.mixed_file, [shown.amount], [shown.download], **AT_ONCE)
         blocks.unload(self.leave)
-
-    def offer(self) -> None:
-        """The function that programs call: `client.predict(..., api_name="/stylize")`."""
-        photo = gr.File(visible=False, label="photo")
-        style = gr.Textbox("great-wave", visible=False, label="style")
-        preset = gr.Textbox("draft", visible=False, label="preset")
-        size = gr.Number(512, precision=0, visible=False, label="size")
-        strength = gr.Number(0.5, visible=False, label="strength")
-        picture = gr.File(visible=False, label="picture")
-        gr.Button(visible=False).click(
-            self.stylize, [photo, style, preset, size, strength], [picture],
-            api_name="stylize", api_description=self.stylize.__doc__, concurrency_limit=None,
-        )  # fmt: skip
-
-    def stylize(
-        self,
-        photo: str,
-        style: str,
-        preset: str,
-        size: int,
-        strength: float,
-        request: gr.Request,
-    ) -> str:
-        """Paint a photo in the style of a painting by its name, and return the picture's file, a
-        PNG with its recipe. preset: best, draft, instant or paper; size: long side, px; strength: 0
-        to 1. What cannot be painted is an error that says why."""
-        key = key_of(request)
-        try:
-            self.desk.take_photo(key, Path(photo))
-            changes = {"preset": preset, "size": size, "strength": strength}
-            painted = self.desk.paint_at_once(key, Form((style,), changes=changes))
-        except (ImpastoError, TypeError) as error:
-            raise gr.Error(str(error)) from None
-        return str(painted.picture)
 
 
 def _said(words: dict[str, str | None], meant: str | None) -> str:
