@@ -136,7 +136,8 @@ def visit(url: str, file: str, size: int) -> tuple[Any, Any]:
     """Ask for a picture: the client and its job. Says so on stdout."""
     from gradio_client import Client, handle_file
 
-    client = Client(url, verbose=False, download_files=str(Path(file).with_suffix("")))
+    folder, patient = str(Path(file).with_suffix("")), {"timeout": PICTURE}
+    client = Client(url, verbose=False, download_files=folder, httpx_kwargs=patient)
     style = next(iter(paintings.PAINTINGS))
     job = client.submit(handle_file(file), style, "draft", size, 0.5, api_name="/stylize")
     print("asked", flush=True)

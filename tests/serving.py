@@ -77,7 +77,7 @@ def studio(folder: Path) -> Iterator[Running]:
     process.start()
     theirs.close()
     try:
-        assert ours.poll(120)
+        assert ours.poll(300)
         yield Running(ours.recv(), psutil.Process(process.pid), folder, ours)
     finally:
         with contextlib.suppress(OSError):

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -16,6 +17,7 @@ from impasto.studio.uploads import Limits
 LOCAL = ("127.0.0.1", "localhost", "::1")
 AUTH = "USER:PASSWORD, or a file with one such line for each user"
 WAIT = 0.2  # seconds between two looks whether the page is still open
+CLOSED = re.compile("/(process_recording|(undo-)?vibe-|proxy=|deep_link|run_history)")
 THREADS = 200  # visitors that may wait at a time: each has a thread of its own
 
 
@@ -62,7 +64,7 @@ def opened(options: Options) -> Iterator[Any]:
         )
     _silence()
     try:
-        import gradio
+        import gradio.routes
     except ImportError:
         raise SettingError(
             "the studio needs a library more: pip install 'impasto[studio]'"
@@ -72,7 +74,7 @@ def opened(options: Options) -> Iterator[Any]:
 
     assert gradio.__version__
     with tempfile.TemporaryDirectory(prefix="impasto-uploads-") as uploads:
-        os.environ["GRADIO_TEMP_DIR"] = uploads
+        os.environ["GRADIO_TEMP_DIR"] = vars(gradio.routes)["DEFAULT_TEMP_DIR"] = uploads
         limits, copies = options.limits, Path(uploads)
         with _no_other_host(), Desk(limits, options.hours, copies, **options.settings) as desk:
             page = build(desk)
@@ -86,6 +88,7 @@ def opened(options: Options) -> Iterator[Any]:
                     mcp_server=False, footer_links=["api"], theme=look.theme(),
                     css_paths=[look.CSS], favicon_path=None, show_error=False,
                     allowed_paths=[], blocked_paths=[],
+                    app_kwargs={"middleware": [(Doors, (), {})]},
                 )  # fmt: skip
                 desk.visits.keep_copies()
                 yield page
@@ -113,6 +116,22 @@ def users(auth: str | None) -> list[tuple[str, str]] | None:
     if not found or any(len(one) != 2 or not all(one) for one in found):
         raise SettingError(f"--auth must be {AUTH}")
     return [(user, password) for user, password in found]
+
+
+class Doors:
+    """Closes those of Gradio's doors that the page does not need: through one, videos of any size
+    are handed to ffmpeg."""
+
+    def __init__(self, app: Any) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Answer 404 at a closed door; hand on all else."""
+        if scope["type"] == "http" and CLOSED.search(scope["path"]):
+            await send({"type": "http.response.start", "status": 404, "headers": []})
+            await send({"type": "http.response.body", "body": b"there is nothing here"})
+            return
+        await self.app(scope, receive, send)
 
 
 @contextmanager
