@@ -14,6 +14,7 @@ LEAST = {  # the fewest words that each command takes
     "stylize": ["a.jpg", "b"], "video": ["a.mp4", "b"], "texture": ["b"], "rerun": ["a.png"],
     "info": ["a.png"], "evaluate": ["a.jpg", "b", "c.png"], "classify": ["a.jpg"],
     "augment": ["a", "-o", "b"], "train": ["b", "--photos", "a", "-o", "c.safetensors"],
+    "mask": ["a.jpg", "face"],
     "export": ["a.safetensors"], "styles": [], "doctor": [], "weights list": [],
     "weights verify": [], "weights get": ["vgg19"], "study sheet": ["a.jpg", "--styles", "b", "c"],
     **{
