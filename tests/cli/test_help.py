@@ -14,8 +14,9 @@ LEAST = {  # the fewest words that each command takes
     "stylize": ["a.jpg", "b"], "video": ["a.mp4", "b"], "texture": ["b"], "rerun": ["a.png"],
     "info": ["a.png"], "evaluate": ["a.jpg", "b", "c.png"], "classify": ["a.jpg"],
     "augment": ["a", "-o", "b"], "train": ["b", "--photos", "a", "-o", "c.safetensors"],
-    "export": ["a.safetensors"], "mix": ["a.jpg", "b.png"], "styles": [], "styles list": [],
-    "styles add": ["b", "b.jpg"], "styles remove": ["b"], "doctor": [], "weights list": [],
+    "export": ["a.safetensors"], "mix": ["a.jpg", "b.png"], "mask": ["a.jpg", "face"],
+    "styles": [], "styles list": [], "styles add": ["b", "b.jpg"], "styles remove": ["b"],
+    "doctor": [], "weights list": [],
     "weights verify": [], "weights get": ["vgg19"], "study sheet": ["a.jpg", "--styles", "b", "c"],
     **{
         f"study {name}": ["a.jpg"]
