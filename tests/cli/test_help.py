@@ -16,7 +16,7 @@ LEAST = {  # the fewest words that each command takes
     "augment": ["a", "-o", "b"], "train": ["b", "--photos", "a", "-o", "c.safetensors"],
     "export": ["a.safetensors"], "mix": ["a.jpg", "b.png"], "mask": ["a.jpg", "face"],
     "styles": [], "styles list": [], "styles add": ["b", "b.jpg"], "styles remove": ["b"],
-    "doctor": [], "weights list": [],
+    "studio": [], "doctor": [], "weights list": [],
     "weights verify": [], "weights get": ["vgg19"], "study sheet": ["a.jpg", "--styles", "b", "c"],
     **{
         f"study {name}": ["a.jpg"]

@@ -18,7 +18,7 @@ def studio(
     host: Annotated[str, Parameter(group=DOORS)] = "127.0.0.1",
     port: Annotated[int | None, Parameter(group=DOORS)] = None,
     auth: Annotated[str | None, Parameter(group=DOORS)] = None,
-    open: Annotated[bool, Parameter(group=DOORS, negative="")] = False,
+    open: Annotated[bool, Parameter(group=DOORS)] = False,
     browser: Annotated[bool, Parameter(group=DOORS)] = True,
     max_upload: Annotated[int, Parameter(group=LIMITS)] = 64,
     max_pixels: Annotated[int, Parameter(group=LIMITS)] = 100,
