@@ -60,7 +60,7 @@ def serve(connection: Connection, folder: str) -> None:
     from impasto.studio import Options, opened, visits
     from impasto.studio.uploads import Limits
 
-    visits.GRACE, visits.EVERY = 0.5, 0.2
+    visits.GRACE, visits.EVERY, visits.UNUSED = 0.5, 0.2, 2.0
     limits, settings = Limits(2_000_000, 1_000_000, 128), {"device": "cpu", "threads": 1}
     with opened(Options(browser=False, limits=limits, settings=settings)) as page:
         connection.send(page.local_url)
