@@ -38,11 +38,9 @@ def stylize(
         file or folder called so); - reads one from stdin. Several are blended into one picture, see
         --style-weights.
     mask
-        Where to paint: white is painted, black stays the photo, gray is between. A file, or a word:
-        face, person or background is found in the photo (./face means a file called so).
+        Where to paint: white in this file, or face, person or background; ./face means a file.
     keep
-        Where to paint softly, so that it is still recognized: face, person, background or a mask
-        file; --keep-strength says how softly.
+        Where to paint softly, as --keep-strength says: face, person, background or a mask file.
     region
         A part of the photo that takes a style of its own: NAME=MASK:STYLE, white in MASK, a file
         or a word, belongs to it; rest:STYLE is for what is left; :STRENGTH may follow. Give it once

@@ -86,12 +86,10 @@ def video(
     region
         A part of the picture that takes a style of its own: NAME=MASK:STYLE, as for stylize.
     mask
-        Where to paint: white is painted, black stays the film, in every frame. A file, which stays
-        where it is, or a word, face, person or background: that is found in the first frame of
-        each shot, and moves with what it shows.
+        Where to paint: white in this file, or face, person or background; ./face means a file. What
+        a word means is found in the first frame of each shot, and moves with what it shows.
     keep
-        Where to paint softly, so that it is still recognized: face, person, background or a mask
-        file; --keep-strength says how softly.
+        Where to paint softly, as --keep-strength says: face, person, background or a mask file.
     style_mask
         Take the strokes from the white part of this mask of the painting.
     resume
