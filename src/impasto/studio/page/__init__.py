@@ -13,9 +13,7 @@ __all__ = ["build"]
 def build(desk: Desk) -> gr.Blocks:
     """The page of a desk."""
     blocks: gr.Blocks
-    with gr.Blocks(
-        title="impasto studio", analytics_enabled=False, delete_cache=(600, 3600)
-    ) as blocks:
+    with gr.Blocks(title="impasto studio", analytics_enabled=False) as blocks:
         gr.HTML(layout.header(), padding=False)
         with gr.Row(elem_id="studio"):
             with gr.Column(scale=7, min_width=340, elem_id="stage-column"):

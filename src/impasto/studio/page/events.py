@@ -115,7 +115,7 @@ class Page:
         changes: Changes = {}
         for name, control in asked.basic.items():
             value = form.changes.get(name, controls.usual(name, preset))
-            changes[control] = value
+            changes[control] = value[0] if isinstance(value, list | tuple) and value else value
         for name, control in asked.expert.items():
             changes[control] = controls.text_of(name, form.changes.get(name))
         changes[asked.choice] = list(form.styles[:1])
