@@ -58,6 +58,14 @@ def value_of(words: list[str], switch: str) -> Any:
     return bound.arguments[name]
 
 
+@pytest.mark.parametrize("command", sorted(LEAST))
+def test_every_command_is_read_where_pydantic_is_imported(command: str) -> None:
+    """As by Gradio: cyclopts then has pydantic check what it read."""
+    pytest.importorskip("pydantic")
+    words = [*command.split(), *LEAST[command]]
+    assert app.parse_args(words, exit_on_error=False, print_error=False)
+
+
 def test_every_command_is_tried_here() -> None:
     assert set(commands()) == set(LEAST)
     assert len(switches()) > 40

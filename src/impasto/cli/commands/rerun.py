@@ -77,7 +77,7 @@ def rerun(
     style: Annotated[tuple[str, ...], Parameter(negative="", show_default=False)] = (),
     inputs: Annotated[tuple[Path, ...], Parameter(negative="", show_default=False)] = (),
     outputs: Annotated[Outputs, Parameter(name="*")] = Outputs(),  # noqa: B008 - frozen
-    options: Annotated[RerunOptions, Parameter(name="*")] = None,
+    options: Annotated[RerunOptions | None, Parameter(name="*")] = None,
 ) -> int:
     """Paint a picture again from the recipe it carries: the same, larger, or with changes.
 

@@ -76,7 +76,7 @@ class Common:
 
 Several = Annotated[list[float] | None, Parameter(consume_multiple=True, negative="")]
 Counts = Annotated[list[int] | None, Parameter(consume_multiple=True, negative="")]
-SettingOptions = Annotated[Options, Parameter(name="*")]
+SettingOptions = Annotated[Options | None, Parameter(name="*")]
 COMMON = Common()
 
 
@@ -237,7 +237,7 @@ def sheet(
     output: Annotated[Path | None, Parameter(alias="-o")] = None,
     force: bool = False,
     quiet: Annotated[bool, Parameter(alias="-q")] = False,
-    options: Annotated[Lists, Parameter(name="*")] = None,
+    options: Annotated[Lists | None, Parameter(name="*")] = None,
 ) -> None:
     """Paint a grid over one or two settings: a labeled contact sheet, and a folder of pictures.
 

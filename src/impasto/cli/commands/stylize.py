@@ -22,7 +22,7 @@ def stylize(
     style_mask: Annotated[tuple[str, ...], several(MASKS)] = (),
     resume: Annotated[Path | None, Parameter(group=OUTPUT)] = None,
     outputs: Annotated[Outputs, Parameter(name="*")] = Outputs(),  # noqa: B008 - frozen
-    options: Annotated[Options, Parameter(name="*")] = None,
+    options: Annotated[Options | None, Parameter(name="*")] = None,
 ) -> int:
     """Repaint a photo in the style of a painting, or of several.
 

@@ -23,7 +23,7 @@ TextureOptions: Any = options_of(
 def texture(
     *styles: str,
     outputs: Annotated[Outputs, Parameter(name="*")] = Outputs(),  # noqa: B008 - frozen
-    options: Annotated[TextureOptions, Parameter(name="*")] = None,
+    options: Annotated[TextureOptions | None, Parameter(name="*")] = None,
 ) -> int:
     """Paint a seamless texture of a painting's brushwork: style alone, from noise.
 

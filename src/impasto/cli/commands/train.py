@@ -71,8 +71,8 @@ def train(
     force: Annotated[bool, Parameter(group=OUTPUT)] = False,
     json: Annotated[bool, Parameter(group=OUTPUT)] = False,
     quiet: Annotated[bool, Parameter(alias="-q", group=OUTPUT)] = False,
-    training: Annotated[TrainingOptions, Parameter(name="*")] = None,
-    options: Annotated[TrainOptions, Parameter(name="*")] = None,
+    training: Annotated[TrainingOptions | None, Parameter(name="*")] = None,
+    options: Annotated[TrainOptions | None, Parameter(name="*")] = None,
 ) -> int:
     """Train a network that paints any photo in the style of a painting, in one pass.
 

@@ -51,7 +51,7 @@ def video(
     preview: bool = False,
     json: bool = False,
     quiet: Annotated[bool, Parameter(alias="-q")] = False,
-    options: Annotated[FilmOptions, Parameter(name="*")] = None,
+    options: Annotated[FilmOptions | None, Parameter(name="*")] = None,
 ) -> int:
     """Repaint a film in the style of a painting, or of several.
 
