@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 
 import impasto as library
+from browser import page_at
 from impasto import images, studies
 from impasto.errors import SettingError
 from impasto.settings import settings_for

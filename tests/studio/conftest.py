@@ -64,8 +64,8 @@ class Inline:
     def is_painting(self, visitor: str) -> bool:
         return visitor in self.busy
 
-    def stop(self, _: str) -> None:
-        self.stopped = True
+    def stop(self, _: str, quick: bool | None = None) -> None:
+        self.stopped = not quick  # instant ones are over before they could be stopped
 
     def forget(self, visitor: str) -> None:
         self.forgotten.append(visitor)
