@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from impasto import images
@@ -176,6 +177,7 @@ def test_errors_are_one_line() -> None:
     assert jobs.one_line(PictureError("one\n  two")) == "one two"
     assert jobs.one_line(OSError()) == "OSError"
     assert "smaller size" in jobs.one_line(MemoryError("12 bytes"))
+    assert "smaller size" in jobs.one_line(torch.OutOfMemoryError("12 bytes"))
 
 
 def test_what_is_looked_at_is_no_larger_than_it_is() -> None:
@@ -185,3 +187,17 @@ def test_what_is_looked_at_is_no_larger_than_it_is() -> None:
     large = images.read(np.full((1000, 2000, 3), 128, np.uint8))
     with Image.open(io.BytesIO(jobs.live(large))) as picture:
         assert picture.size == (768, 384)
+
+
+def test_what_nobody_foresaw_ends_the_job_alone(
+    job: JobMaker, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The painter's process goes on with the next job, and the host sees where it happened."""
+
+    def broken(*_: object) -> None:
+        raise RuntimeError("a wheel came off")
+
+    monkeypatch.setattr(jobs, "start_run", broken)
+    (failed,) = jobs.paint(job())
+    assert failed == Failed("RuntimeError: a wheel came off (not foreseen)")
+    assert "a wheel came off" in capfd.readouterr().err

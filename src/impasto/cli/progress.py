@@ -9,6 +9,7 @@ from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
 from impasto.errors import SettingError
+from impasto.reports.words import duration
 
 if TYPE_CHECKING:
     from impasto.images import Picture
@@ -116,11 +117,3 @@ def terminal_image() -> Any:
             "--preview needs a library more: pip install 'impasto[preview]'"
         ) from None
     return Image
-
-
-def duration(seconds: float) -> str:
-    """Seconds as a person says them."""
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 100 else f"{minutes / 60:.1f} h"

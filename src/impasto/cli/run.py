@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from impasto.cli.edge import SIGNALS, one_line, refuse
 from impasto.cli.outputs import CheckedOutputs, Every, check_grows, check_space, deliver, say
-from impasto.cli.progress import Progress, duration
+from impasto.cli.progress import Progress
+from impasto.reports.words import duration
 
 if TYPE_CHECKING:
     from pathlib import Path

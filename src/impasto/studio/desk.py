@@ -9,6 +9,7 @@ from typing import Any
 from impasto import images
 from impasto.errors import ImpastoError, PictureError
 from impasto.images import Picture, fit, paintings
+from impasto.reports.words import duration
 from impasto.segmentation import from_clicks
 from impasto.settings import settings_for
 from impasto.studio import stage, uploads
@@ -271,7 +272,7 @@ class Desk:
         if self.visits.has(visit):
             self.faces[visit.key] = faces
         words = "Stopped; this is the picture so far" if painted.stopped else "Done"
-        words += f", after {stage.duration(painted.seconds)}"
+        words += f", after {duration(painted.seconds)}"
         visit.look = live(faces.painted)
         html = stage.picture(visit.look, alt, words, before=live(faces.photo), final=True)
         return View(html, painted, busy=False)
@@ -290,9 +291,7 @@ class Desk:
             return str(error)
         for event in self.atelier.paint(f"{key} estimate", job):
             if isinstance(event, Estimated):
-                return (
-                    f"about {stage.duration(event.seconds)}, {event.bytes / 1e9:.1f} GB of memory"
-                )
+                return f"about {duration(event.seconds)}, {event.bytes / 1e9:.1f} GB of memory"
             if isinstance(event, Failed) and not event.text.startswith("stopped"):
                 return event.text
         return ""

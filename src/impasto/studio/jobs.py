@@ -2,6 +2,7 @@
 
 import re
 import time
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 from impasto import images
 from impasto.errors import ImpastoError
 from impasto.images import Picture, fit
-from impasto.machine import stopping
+from impasto.machine import memory, stopping
 from impasto.painting import PaintingRun, Step, start_run
 from impasto.scene import Region, Scene
 from impasto.settings import settings_for
@@ -118,7 +119,7 @@ def paint(job: Job, stopped: Callable[[], bool] = lambda: False) -> Iterator[Eve
         yield from _paint(job, stopped)
     except stopping.Stopped:
         yield Failed("stopped before there was a picture")
-    except (ImpastoError, OSError, MemoryError) as error:
+    except Exception as error:  # whatever it is, the painter goes on with the next job
         yield Failed(one_line(error))
 
 
@@ -213,6 +214,9 @@ def live(picture: Picture) -> bytes:
 def one_line(error: Exception) -> str:
     """What an error says, in one line."""
     text = re.sub(r"\s+", " ", str(error)).strip()
-    if isinstance(error, MemoryError):
+    if memory.ran_out(error):
         return "the memory does not suffice: choose a smaller size"
+    if not isinstance(error, ImpastoError | OSError):
+        traceback.print_exception(error)  # for the host, who may report it
+        return f"{type(error).__name__}: {text or 'no more is known'} (not foreseen)"
     return text or type(error).__name__

@@ -86,7 +86,7 @@ def opened(options: Options) -> Iterator[Any]:
                     max_threads=THREADS, max_file_size=limits.upload, ssr_mode=False,
                     strict_cors=True, run_history=False, enable_monitoring=False, pwa=False,
                     mcp_server=False, footer_links=["api"], theme=look.theme(),
-                    css_paths=[look.CSS], favicon_path=None, show_error=False,
+                    css_paths=[look.CSS], js=look.NAMES, favicon_path=None, show_error=False,
                     allowed_paths=[], blocked_paths=[],
                     app_kwargs={"middleware": [(Doors, (), {})]},
                 )  # fmt: skip

@@ -9,6 +9,7 @@ from typing import Any
 
 from PIL import Image
 
+from impasto.reports.words import duration
 from impasto.studio.jobs import Shown
 
 PLOT = (640, 160)  # px, width and height of the plot of the loss
@@ -65,15 +66,6 @@ def progress_words(shown: Shown) -> str:
     words = f"Scale {shown.scale} of {shown.scales}, {width} x {height} px"
     words += f", step {shown.step} of {shown.steps}"
     return f"{words}, about {duration(shown.left)} left" if shown.work < 1 else words
-
-
-def duration(seconds: float) -> str:
-    """Seconds as one says them."""
-    if seconds < 90:
-        return f"{max(1, round(seconds))} s"
-    if seconds < 5400:
-        return f"{round(seconds / 60)} min"
-    return f"{seconds / 3600:.1f} h"
 
 
 def loss_plot(history: Sequence[Mapping[str, Any]]) -> str:

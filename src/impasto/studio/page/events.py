@@ -144,7 +144,7 @@ class Page:
             name, seen = self.desk.take_painting(key_of(request), Path(file))
         except ImpastoError as error:
             return {self.shown.stage: stage.message(str(error), wrong=True)}
-        thumbs, known = [(str(seen), "your own"), *thumbs], [name, *known]
+        thumbs, known = [(str(seen), name), *thumbs], [name, *known]
         choices = [(layout.title(n), n) for n in known]
         return {
             asked.thumbs: thumbs,
@@ -227,10 +227,11 @@ class Page:
         yield {self.shown.stage: gr.skip()}
         for file in said[self.asked.more] or []:
             try:
-                self.desk.take_photo(key_of(request), Path(file))
+                seen, _ = self.desk.take_photo(key_of(request), Path(file))
             except ImpastoError as error:
                 gr.Warning(str(error))
                 continue
+            yield {self.asked.photo: str(seen), self.asked.clicks: []}
             yield from self._painting(said, request, go_on=False)
 
     def stop(self, request: gr.Request) -> None:
@@ -330,11 +331,9 @@ class Page:
             start.click(what, self.said, everything, **SLOW)
         shown.stop.click(self.stop, None, None, queue=False, **PRIVATE)
         asked.more.upload(
-            self.several, {*self.said, asked.more}, everything, show_progress="hidden", **PRIVATE
+            self.several, {*self.said, asked.more}, [*everything, asked.photo, asked.clicks], **SLOW
         )
-        asked.all.click(
-            self.sheet, self.said, [asked.sheet, shown.stage], show_progress="hidden", **PRIVATE
-        )
+        asked.all.click(self.sheet, self.said, [asked.sheet, shown.stage], **SLOW)
         for control in (asked.where, asked.region_mask):
             control.input(self.show_editor, self.said, [asked.editor, asked.hint], **AT_ONCE).then(
                 **see

@@ -5,6 +5,15 @@ from pathlib import Path
 import gradio as gr
 
 CSS = Path(__file__).with_name("studio.css")
+NAMES = """() => {
+  const name = () => document.querySelectorAll("button.thumbnail-item").forEach((button) => {
+    const caption = button.querySelector(".caption-label");
+    if (caption) button.setAttribute("aria-label", caption.textContent.trim());
+  });
+  new MutationObserver(name).observe(document.body, { childList: true, subtree: true });
+  name();
+}"""
+"""Screen readers say the painting: Gradio says `Thumbnail 3 of 10`."""
 SANS = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif")  # nothing is fetched
 MONO = ("ui-monospace", "SFMono-Regular", "Menlo", "monospace")
 OCHRE = gr.themes.Color(
