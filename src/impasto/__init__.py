@@ -14,6 +14,7 @@ from impasto.version import __version__
 
 if TYPE_CHECKING:
     from impasto.augmentation import StyleTransfer
+    from impasto.batch import Masks, stylize_all
     from impasto.errors import (
         DivergedError,
         ImpastoError,
@@ -29,10 +30,10 @@ if TYPE_CHECKING:
     from impasto.settings import Settings, settings_for
 
 __all__ = [
-    "Classifier", "DivergedError", "Finished", "ImpastoError", "Picture", "PictureError",
+    "Classifier", "DivergedError", "Finished", "ImpastoError", "Masks", "Picture", "PictureError",
     "Prediction", "Region", "Result", "SettingError", "Settings", "Step", "StyleTransfer",
     "Verdict", "WeightsError", "__version__", "evaluate", "find_mask", "mix", "settings_for",
-    "steps", "stylize",
+    "steps", "stylize", "stylize_all",
 ]  # fmt: skip
 
 
@@ -40,7 +41,7 @@ def __getattr__(name: str) -> Any:
     """Import a public name when it is first used: `impasto --help` need not wait for PyTorch."""
     packages = (
         "errors", "settings", "images", "segmentation", "scene", "painting", "evaluation",
-        "augmentation",
+        "augmentation", "batch",
     )  # fmt: skip
     for package in packages if name in __all__ else ():
         module = import_module(f"impasto.{package}")

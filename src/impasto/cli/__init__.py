@@ -14,6 +14,7 @@ import cyclopts
 from impasto.cli import edge, words
 from impasto.cli.commands import (
     augment,
+    batch,
     classify,
     doctor,
     evaluate,
@@ -43,6 +44,7 @@ app = cyclopts.App(
     suppress_keyboard_interrupt=False,  # `main` says what became of the picture
 )
 app.command(stylize.stylize)
+app.command(batch.batch)
 app.command(video.video)
 app.command(texture.texture)
 app.command(mask.mask)

@@ -17,6 +17,7 @@ from types import FrameType
 from typing import Any, Self, TextIO
 
 from impasto.errors import ImpastoError, LeftOutWarning
+from impasto.reports.words import printable
 
 TRACEBACK = "IMPASTO_TRACEBACK"
 STOPPING = ("SIGINT", "SIGTERM", "SIGHUP")  # Windows has no SIGHUP
@@ -167,7 +168,7 @@ def _ran_out(error: BaseException) -> bool:
 
 def refuse(message: str, status: int = 2) -> int:
     """One line on stderr; the status to exit with."""
-    print(f"impasto: {message}", file=sys.stderr)
+    print(f"impasto: {printable(message)}", file=sys.stderr)
     return status
 
 

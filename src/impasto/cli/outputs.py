@@ -13,6 +13,7 @@ from cyclopts import Parameter
 from impasto.cli.edge import StdoutError
 from impasto.cli.options import GROUPS
 from impasto.errors import PictureError, SettingError
+from impasto.reports.words import printable
 
 if TYPE_CHECKING:
     from impasto.images import Picture
@@ -190,7 +191,7 @@ def deliver(data: bytes, target: Path | None) -> None:
 def say(quiet: bool, words: str) -> None:
     """A line on stderr about what was written."""
     if not quiet:
-        print(words, file=sys.stderr)
+        print(printable(words), file=sys.stderr)
 
 
 def check_place(path: Path, force: bool) -> None:

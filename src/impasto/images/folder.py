@@ -1,7 +1,7 @@
 """The pictures in a folder."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,7 +32,7 @@ def pictures_in(folder: Path, deep: bool = False) -> list[Path]:
         raise PictureError(
             f"cannot read the folder {folder} ({error.strerror or error}): name another"
         ) from None
-    found = _files_under(folder) if deep else files
+    found = files_under(folder) if deep else files
     return sorted(
         path
         for path in found
@@ -42,13 +42,16 @@ def pictures_in(folder: Path, deep: bool = False) -> list[Path]:
     )
 
 
-def _files_under(folder: Path) -> Iterator[Path]:
+def files_under(folder: Path, failed: Callable[[OSError], None] = lambda _: None) -> Iterator[Path]:
     """All files under a folder, relative to it: first those that lie there, then those behind
-    links to folders that were not seen yet. A link to a folder around it leads nowhere."""
+    links to folders that were not seen yet. A link to a folder around it leads nowhere.
+
+    `failed` is told of folders that cannot be read, which are left out.
+    """
     seen: set[str] = set()
     waiting = [folder]
     while waiting:
-        for root, folders, names in os.walk(waiting.pop(0)):
+        for root, folders, names in os.walk(waiting.pop(0), onerror=failed):
             real = os.path.realpath(root)
             if real in seen:
                 folders.clear()

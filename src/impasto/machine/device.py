@@ -1,6 +1,7 @@
 """Where and how to compute: device, number format, threads, and the allocator's habits."""
 
 import ctypes
+import os
 import platform
 from typing import Literal
 
@@ -13,6 +14,12 @@ Precision = Literal["auto", "float32", "bfloat16", "float16"]
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # from glibc's malloc.h
 LARGEST_INT = 2**31 - 1
 SOME_BYTES = 4 * 1024**2  # of the largest buffer that is kept where most maps have their own memory
+
+
+def cores() -> int:
+    """The cores that this process may run on."""
+    affinity = getattr(os, "sched_getaffinity", None)  # Linux has it
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 def choose_device(name: str) -> torch.device:

@@ -30,12 +30,21 @@ they lie in, a group's limit, what is in use, and what of that are files that ne
 
 
 def available(device: torch.device) -> int:
-    """Bytes that this process may still take on the device, itself included."""
+    """Bytes that this process may still take on the device, itself included; of what is free, no
+    more than the process has claimed."""
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
-        return int(free) + torch.cuda.memory_reserved(device)
+        return int(free * _CLAIM[0]) + torch.cuda.memory_reserved(device)
     free, room = int(psutil.virtual_memory().available), cgroup_room()
-    return (free if room is None else min(free, room)) + resident()
+    return int((free if room is None else min(free, room)) * _CLAIM[0]) + resident()
+
+
+_CLAIM = [1.0]
+
+
+def claim(share: float) -> None:
+    """Let this process take no more than a share of what is free: others share it, too."""
+    _CLAIM[0] = share
 
 
 def check_limit(limit: int | None, dtype: torch.dtype) -> None:

@@ -1,9 +1,8 @@
 """From a scene to the objective of one scale: the photo's features, what each part shall have."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -48,23 +47,29 @@ class Styles:
     """What the parts of a picture shall have, each measured when it is first asked for.
 
     `least` is the shortest side that the network can take, px. Runs with the same settings share
-    one of these: the frames of a film measure their paintings once.
+    one of these: the frames of a film measure their paintings once. What is measured for one long
+    side is let go for the next, but for the last `remembered`.
     """
 
-    def __init__(self, network: VGG, settings: Settings, least: int) -> None:
+    def __init__(self, network: VGG, settings: Settings, least: int, remembered: int = 0) -> None:
         self.network, self.settings, self.least = network, settings, least
+        self.remembered = remembered
         self.spec = Spec.of(settings)
         self.layers = dict.fromkeys([*dict(self.spec.style_layers), *self.spec.matched_layers()])
-        self._known: dict[tuple[Any, int, int | None], Wanted] = {}
+        self._known: dict[tuple[Hashable, int, int | None], Wanted] = {}
 
     def of(self, part: Part, long_side: int, tile: int | None) -> Wanted:
         """What a part's paintings have, mixed by their shares, for a picture with that long side,
         px, in tiles of that side."""
-        key = part.strokes, long_side, tile
-        if key not in self._known:
-            self._known = {k: v for k, v in self._known.items() if k[1] == long_side}
-            self._known[key] = self._measured(part, long_side, tile)
-        return self._known[key]
+        key = part.measured_as, long_side, tile
+        found = self._known.pop(key, None)
+        if found is None:
+            others = [k for k in self._known if k[1] != long_side]
+            for other in others[: max(0, len(others) - self.remembered)]:
+                del self._known[other]
+            found = self._measured(part, long_side, tile)
+        self._known[key] = found  # last: what was asked for longest ago is first
+        return found
 
     def _measured(self, part: Part, long_side: int, tile: int | None) -> Wanted:
         keep = self.network.mean.device.type == "cpu" and len(part.strokes) <= MOST_KEPT

@@ -1,6 +1,6 @@
 """The recipe: from a photo and a painting to the painted picture, step by step."""
 
-from impasto.painting.api import start_run, steps, stylize
+from impasto.painting.api import Shared, start_run, steps, stylize
 from impasto.painting.mixing import mix, mixed_again, others_of
 from impasto.painting.one_pass import OnePassRun
 from impasto.painting.optimized import Engine, OptimizedRun
@@ -8,5 +8,5 @@ from impasto.painting.run import Finished, PaintingRun, Record, Result, Run, Ste
 
 __all__ = [
     "Engine", "Finished", "OnePassRun", "OptimizedRun", "PaintingRun", "Record", "Result", "Run",
-    "Step", "mix", "mixed_again", "others_of", "start_run", "steps", "stylize",
+    "Shared", "Step", "mix", "mixed_again", "others_of", "start_run", "steps", "stylize",
 ]  # fmt: skip

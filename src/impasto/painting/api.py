@@ -6,11 +6,12 @@ is painted with what): `OptimizedRun` coarse to fine, step by step, or `OnePassR
 
 import os
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from impasto.errors import SettingError
 from impasto.painting.one_pass import OnePassRun
-from impasto.painting.optimized import OptimizedRun
+from impasto.painting.optimized import Engine, OptimizedRun
 from impasto.painting.run import PaintingRun, Result, Step
 from impasto.scene import AnyPicture, Region, Scene, Style
 from impasto.settings import Settings, changed, settings_for
@@ -66,10 +67,19 @@ def steps(
     return start_run(Scene(content, style, chosen, mask, style_mask, regions, keep), resume).paint()
 
 
-def start_run(scene: Scene, resume: str | os.PathLike[str] | None = None) -> PaintingRun:
-    """The run that paints a scene: optimized, or in one pass of a network. Raises ImpastoError."""
+def start_run(
+    scene: Scene,
+    resume: str | os.PathLike[str] | None = None,
+    shared: "Shared | None" = None,
+) -> PaintingRun:
+    """The run that paints a scene: optimized, or in one pass of a network. Raises ImpastoError.
+
+    `shared` is what runs of the same settings have in common.
+    """
+    shared = shared or Shared()
     if scene.settings.method == "optimize" and not scene.networks:
-        return OptimizedRun(scene, resume=resume)
+        shared.engine = shared.engine or Engine(scene.settings, shared.remembered)
+        return OptimizedRun(scene, shared.engine, resume=resume)
     if resume is not None:
         raise SettingError("instant painting takes one step: there is nothing to resume")
     if scene.settings.method == "optimize" and any(part.strokes for part in scene.parts):
@@ -77,4 +87,16 @@ def start_run(scene: Scene, resume: str | os.PathLike[str] | None = None) -> Pai
             "trained networks paint in one pass, paintings are optimized: to have both in one "
             "picture use --preset instant"
         )
-    return OnePassRun(scene)
+    run = OnePassRun(scene, shared.one_pass)
+    shared.one_pass = shared.one_pass or run
+    return run
+
+
+@dataclass
+class Shared:
+    """What runs of the same settings share: networks are loaded once, paintings measured once."""
+
+    remembered: int = 0
+    """Of how many paintings, at other sizes, the moments are kept."""
+    engine: Engine | None = None
+    one_pass: OnePassRun | None = None

@@ -6,9 +6,10 @@ whose style is a trained network (`networks.residual`) is that network's picture
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property, partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -31,7 +32,6 @@ from impasto.painting.budget import Tiling
 from impasto.painting.run import Record, Step
 from impasto.painting.scales import scale_sizes
 from impasto.scene import Part, Scene, View
-from impasto.scene.strokes import Strokes
 from impasto.settings import Settings, changed, settings_for
 
 OF_PAINTINGS = ("transform", "style_scale", "style_crop", "style_turn", "tile")
@@ -55,15 +55,17 @@ class _Mapped:
 class OnePassRun:
     """One run in one pass; it may paint further scenes that have the same paintings.
 
-    Trained networks see the whole picture at once, whatever the tiles. Raises ImpastoError for
-    settings, pictures or networks that do not go together.
+    `like` is a run of the same settings, whose networks and moments this one takes. Trained
+    networks see the whole picture at once, whatever the tiles. Raises ImpastoError for settings,
+    pictures or networks that do not go together.
     """
 
     one_pass = True
 
     @machine.neutral()
-    def __init__(self, scene: Scene) -> None:
+    def __init__(self, scene: Scene, like: "OnePassRun | None" = None) -> None:
         self.scene, self.settings = scene, scene.settings
+        self.like = like
         self.content = scene.photo
         if scene.networks and self.settings.seamless:
             raise SettingError("a trained network paints no seamless picture: name a painting")
@@ -73,10 +75,13 @@ class OnePassRun:
         )
         self.device, self.dtype = self.compute.device, self.compute.dtype
         paths = {path for part in scene.parts for path, _ in part.networks}
-        self.trained = {path: residual.load(path, self.dtype, self.device) for path in paths}
+        known = {} if like is None else like.trained
+        self.trained: dict[Path, residual.Residual] = {
+            path: known.get(path) or residual.load(path, self.dtype, self.device) for path in paths
+        }
         self.tiling = Tiling(self.settings.tile or None)
         self.footprint(self.sizes[0])  # raises where it cannot fit
-        self.styles: dict[tuple[tuple[Strokes, ...], int], Moments] = {}
+        self.styles: dict[tuple[Hashable, int], Moments] = {} if like is None else like.styles
         self.history: list[Record] = []
         self.seconds = 0.0
         self.pixels: Tensor | None = None
@@ -84,6 +89,8 @@ class OnePassRun:
     @cached_property
     def network(self) -> AdaIN:
         """Encoder and decoder, read when there is a painting."""
+        if self.like is not None:
+            return self.like.network
         padding: Padding = "circular" if self.settings.seamless else "reflect"
         return adain.load(self.dtype, self.device, padding)
 
@@ -262,7 +269,7 @@ class OnePassRun:
 
     def _style(self, part: Part, long_side: int, tile: int | None) -> Moments:
         """The mixed moments of a part's paintings at relu4_1."""
-        key = part.strokes, long_side
+        key = part.measured_as, long_side
         if key not in self.styles:
             least = smallest_side([adain.LAYER], "reflect")
             grid = GRID if self.settings.seamless else 1

@@ -40,11 +40,12 @@ LEAST_REACH = 0.1  # of the first step's length: less is lost in the rounding of
 class Engine:
     """What runs with the same settings share: the machine, VGG-19, the paintings' moments.
 
-    Raises SettingError for layers or a device that are not there, WeightsError for the network.
+    `remembered`: of how many paintings at other sizes the moments are kept for later runs. Raises
+    SettingError for layers or a device that are not there, WeightsError for the network.
     """
 
     @machine.neutral()
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, remembered: int = 0) -> None:
         self.padding: Padding = "circular" if settings.seamless else settings.padding
         self.layers = Spec.of(settings).layers()
         check_layers(self.layers, settings.backbone)
@@ -59,7 +60,7 @@ class Engine:
             self.compute.device,
             exact=[name for name, weight in settings.content_layers if weight],
         )
-        self.styles = Styles(self.network, settings, self.smallest)
+        self.styles = Styles(self.network, settings, self.smallest, remembered)
 
 
 class OptimizedRun:

@@ -1,4 +1,4 @@
-"""Numbers as a person says them."""
+"""Numbers as a person says them, and names that any terminal can print."""
 
 
 def duration(seconds: float) -> str:
@@ -8,3 +8,11 @@ def duration(seconds: float) -> str:
     if seconds < 5400:
         return f"{round(seconds / 60)} min"
     return f"{seconds / 3600:.1f} h"
+
+
+def printable(text: str) -> str:
+    """The text with escapes for what would move a terminal's cursor or is no letter: names of files
+    may hold anything."""
+    return "".join(
+        sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text
+    )

@@ -1,7 +1,7 @@
 """The parts of a picture: regions as they are asked for, and as they are painted."""
 
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Hashable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from impasto.errors import SettingError
 from impasto.images import Picture, Source, paintings
 from impasto.images.files import exists, expanded
 from impasto.images.objects import several
+from impasto.scene.recolor import unchanged
 from impasto.scene.strokes import Strokes
 from impasto.settings import Strength
 from impasto.weights import trained
@@ -51,6 +52,13 @@ class Part:
     strength: Strength
     key: str
     """The same for regions that are painted alike, whose masks then add up."""
+
+    @property
+    def measured_as(self) -> Hashable:
+        """The same for parts whose paintings have the same moments, in whichever picture. Those in
+        a photo's colors are like no others."""
+        own = any(strokes.recoloring is not unchanged for strokes in self.strokes)
+        return self.strokes if own else self.key
 
 
 def numbered(regions: list[Region]) -> list[Region]:

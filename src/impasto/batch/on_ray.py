@@ -1,0 +1,126 @@
+"""The members of a pool as actors of a Ray cluster, or of a Ray that is started here.
+
+Ray Core alone: an actor keeps the networks, reads photos and writes pictures by itself, and sends
+back a row. Ray Data would stop a whole data set at the first exception, and send every picture
+through its store.
+"""
+
+import logging
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from impasto.batch.pool import TRIES, Make
+from impasto.errors import SettingError
+
+LOCAL = "local"
+RESTARTS = -1  # of an actor that is lost: always
+RETRIES = TRIES - 1  # of a task whose actor is lost, by Ray itself
+PATIENCE = 5.0  # seconds that an actor may take to say how far it is
+
+
+class RayPool:
+    """Actors, one for each card of the cluster, or for so many `threads` of its processors.
+
+    `make` makes each one's tools; its argument is how many members share a machine. Raises
+    SettingError where Ray is not installed or not reached.
+    """
+
+    def __init__(
+        self, make: Callable[[int], Make], address: str, threads: int, most: int, gpus: bool
+    ) -> None:
+        self.ray = _connected(address)
+        resources = self.ray.cluster_resources()
+        cards = int(resources.get("GPU", 0)) if gpus else 0
+        each = {"num_gpus": 1, "num_cpus": 1} if cards else {"num_cpus": threads}
+        found = cards or int(resources.get("CPU", 1)) // threads
+        self.members = max(1, min(found, most))
+        nodes = sum(1 for node in self.ray.nodes() if node["Alive"])
+        tools = make(-(-self.members // max(1, nodes)))
+        actor = self.ray.remote(_Member)
+        self.actors = [
+            actor.options(
+                max_restarts=RESTARTS, max_task_retries=RETRIES, max_concurrency=2, **each
+            ).remote(tools)
+            for _ in range(self.members)
+        ]
+        self.references: dict[Any, int] = {}
+        self.known = [0.0] * self.members
+
+    def give(self, member: int, task: Any) -> None:
+        """See `Pool`."""
+        self.known[member] = 0.0
+        self.references[self.actors[member].work.remote(task)] = member
+
+    def ended(self, seconds: float) -> list[tuple[int, Any]]:
+        """See `Pool`."""
+        done, _ = self.ray.wait(list(self.references), timeout=seconds)
+        return [(self.references.pop(reference), self._result(reference)) for reference in done]
+
+    def shares(self) -> Sequence[float]:
+        """See `Pool`."""
+        asked = {self.actors[member].share.remote(): member for member in self.references.values()}
+        done, _ = self.ray.wait(list(asked), num_returns=len(asked), timeout=PATIENCE)
+        for reference in done:
+            found = self._result(reference)
+            if isinstance(found, float):
+                self.known[asked[reference]] = found
+        return self.known
+
+    def close(self) -> None:
+        """See `Pool`. The cluster stays; a Ray that was started here ends."""
+        for actor in self.actors:
+            self.ray.kill(actor)
+        self.ray.shutdown()
+
+    def _result(self, reference: Any) -> Any:
+        """What a call returned, or the exception that it ended with."""
+        errors = self.ray.exceptions
+        try:
+            return self.ray.get(reference)
+        except errors.RayTaskError as error:
+            return error.cause if isinstance(error.cause, Exception) else error
+        except errors.RayError as error:
+            words = " ".join(str(error).split())
+            return RuntimeError(f"the process that painted it was lost {TRIES} times: {words}")
+
+
+class _Member:
+    """An actor: what it is told to do, and how far it is."""
+
+    def __init__(self, make: Make) -> None:
+        self.make, self.done = make, 0.0
+        self.does: Any = None
+
+    def work(self, task: Any) -> Any:
+        """Do a task."""
+        self.done = 0.0
+        self.does = self.does or self.make()
+        return self.does(task, self._show)
+
+    def share(self) -> float:
+        """How far the task is, 0 to 1."""
+        return self.done
+
+    def _show(self, share: float) -> None:
+        self.done = share
+
+
+def _connected(address: str) -> Any:
+    """Ray, connected to a cluster or started here, without its dashboard and its statistics."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    try:
+        import ray
+    except ImportError:
+        raise SettingError("--ray needs a library more: pip install 'impasto[ray]'") from None
+    here: dict[str, Any] = {"include_dashboard": False} if address == LOCAL else {}
+    if address != LOCAL:
+        here["address"] = address
+    try:
+        ray.init(log_to_driver=False, logging_level=logging.ERROR, ignore_reinit_error=True, **here)
+    except (ConnectionError, ValueError, RuntimeError, OSError) as error:
+        words = " ".join(str(error).split())
+        raise SettingError(
+            f"no Ray cluster is reached at {address!r} ({words}): check the address, or use local"
+        ) from None
+    return ray

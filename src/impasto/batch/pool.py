@@ -1,0 +1,252 @@
+"""Work done by several processes, each of which makes its own tools once and can be replaced.
+
+A `Pool` has members; a member has one task in hand, or none. `work_off` keeps them all busy. Where
+a member is lost (killed by hand, or by a system whose memory ran out), a new one takes its place,
+and its task is done again; a task that loses one member after another is given up.
+"""
+
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+Show = Callable[[float], None]
+"""Takes the part of a task that is done, 0 to 1."""
+Work = Callable[[Any, Show], Any]
+"""Does a task; what it raises is the task's end, not the member's."""
+Make = Callable[[], Work]
+"""Makes the tools of a member, in its process: a function of a module, or a partial of one."""
+
+TRIES = 3  # of a task whose members are lost
+TICK = 0.5  # seconds between two looks at how far members are
+WATCH = 0.5  # seconds between two looks at whether the first process is still there
+
+
+@dataclass(frozen=True)
+class Begun:
+    """A task is in hand now."""
+
+    task: Any
+
+
+@dataclass(frozen=True)
+class Done:
+    """A task is done; `result` is what the work returned."""
+
+    task: Any
+    result: Any
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A task was given up: its members were lost, or the work raised this."""
+
+    task: Any
+    error: str
+
+
+@dataclass(frozen=True)
+class Tick:
+    """How far the tasks in hand are, 0 to 1 each."""
+
+    shares: tuple[float, ...]
+
+
+Event = Begun | Done | Failed | Tick
+
+
+@dataclass(frozen=True)
+class Lost:
+    """A member went away with its task; there is a new one."""
+
+    why: str
+
+
+class Pool(Protocol):
+    """Members that do tasks, one at a time each."""
+
+    members: int
+
+    def give(self, member: int, task: Any) -> None:
+        """Let a member that has no task begin one."""
+
+    def ended(self, seconds: float) -> list[tuple[int, Any]]:
+        """The members whose tasks ended, and each one's result, the Exception that was raised, or
+        Lost; after so many seconds at most."""
+
+    def shares(self) -> Sequence[float]:
+        """How far each member is with the task, 0 to 1."""
+
+    def close(self) -> None:
+        """End all members at once, whatever they have in hand."""
+
+
+def work_off(pool: Pool, tasks: Iterable[Any]) -> Iterator[Event]:
+    """Do all tasks, in any order; the first are begun first. The pool is closed at the end."""
+    waiting, rest = deque[tuple[Any, int]](), iter(tasks)
+    hands: dict[int, tuple[Any, int]] = {}
+    free = deque(range(pool.members))
+    try:
+        while True:
+            while free and (chosen := _next(waiting, rest)) is not None:
+                member = free.popleft()
+                hands[member] = chosen
+                yield Begun(chosen[0])
+                pool.give(member, chosen[0])
+            if not hands:
+                return
+            for member, result in pool.ended(TICK):
+                free.append(member)
+                task, lost = hands.pop(member)
+                match result:
+                    case Lost(why) if lost + 1 >= TRIES:
+                        yield Failed(task, f"{why}, {TRIES} times: use a smaller --size")
+                    case Lost():
+                        waiting.append((task, lost + 1))
+                    case Exception():
+                        yield Failed(task, _one_line(result))
+                    case _:
+                        yield Done(task, result)
+            shares = pool.shares()
+            yield Tick(tuple(shares[member] for member in sorted(hands)))
+    finally:
+        pool.close()
+
+
+def _next(waiting: deque[tuple[Any, int]], rest: Iterator[Any]) -> tuple[Any, int] | None:
+    """The next task and how many members it has lost: new ones first."""
+    for task in rest:
+        return task, 0
+    return waiting.popleft() if waiting else None
+
+
+def _one_line(error: Exception) -> str:
+    text = " ".join(str(error).split()) or "no more is known"
+    return f"{type(error).__name__}: {text} (not foreseen)"
+
+
+class LocalPool:
+    """Processes of this machine, one for each of `makes`. They begin when they get a task."""
+
+    def __init__(self, makes: Sequence[Make]) -> None:
+        self.members = len(makes)
+        self._context = multiprocessing.get_context("spawn")  # CUDA cannot be forked
+        self._shares = self._context.RawArray("d", len(makes))  # no lock: nobody can die with it
+        self._makes = list(makes)
+        self._executors: list[ProcessPoolExecutor | None] = [None] * len(makes)
+        self._pids = self._context.RawArray("q", len(makes))
+        self._futures: dict[Future[Any], int] = {}
+
+    def give(self, member: int, task: Any) -> None:
+        """See `Pool`."""
+        self._shares[member] = 0.0
+        with _no_interrupt():  # Ctrl-C is this process's: members begin deaf to it
+            executor = self._executors[member] or self._begin(member)
+            try:
+                future = executor.submit(_work, task)
+            except BrokenProcessPool:  # it was killed while it had nothing to do
+                future = self._begin(member).submit(_work, task)
+            self._futures[future] = member
+
+    def ended(self, seconds: float) -> list[tuple[int, Any]]:
+        """See `Pool`."""
+        done, _ = wait(self._futures, seconds, FIRST_COMPLETED)
+        return [self._outcome(future) for future in done]
+
+    def shares(self) -> Sequence[float]:
+        """See `Pool`."""
+        return list(self._shares)
+
+    def close(self) -> None:
+        """See `Pool`."""
+        for member, executor in enumerate(self._executors):
+            if executor is not None and any(its == member for its in self._futures.values()):
+                self._kill(member)
+        for executor in self._executors:
+            if executor is not None:
+                executor.shutdown(wait=True, cancel_futures=True)
+        self._executors = [None] * self.members
+
+    def _begin(self, member: int) -> ProcessPoolExecutor:
+        tools = self._makes[member], self._shares, self._pids, member, os.getpid()
+        executor = ProcessPoolExecutor(1, self._context, _begin, tools)
+        self._executors[member] = executor
+        return executor
+
+    def _outcome(self, future: Future[Any]) -> tuple[int, Any]:
+        member = self._futures.pop(future)
+        error = future.exception()
+        if isinstance(error, BrokenProcessPool):
+            executor = self._executors[member]
+            if executor is not None:
+                executor.shutdown(wait=False)
+            self._executors[member] = None
+            return member, Lost("the process that painted it was killed (is memory short?)")
+        return member, future.result() if error is None else error
+
+    def _kill(self, member: int) -> None:
+        pid = self._pids[member]
+        if pid:
+            with suppress(OSError):
+                os.kill(pid, getattr(signal, "SIGKILL", signal.SIGTERM))
+
+
+@contextmanager
+def _no_interrupt() -> Iterator[None]:
+    """Ignore Ctrl-C inside, as processes do that begin inside."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@dataclass
+class _Member:
+    """What a member's process knows."""
+
+    make: Make
+    shares: Any
+    """Those of all members."""
+    number: int
+    work: Work | None = None
+
+
+_MEMBERS: list[_Member] = []
+"""In a member's process: that one."""
+
+
+def _begin(make: Make, shares: Any, pids: Any, member: int, parent: int) -> None:
+    """The beginning of a member's process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    pids[member] = os.getpid()
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    _MEMBERS.append(_Member(make, shares, member))
+
+
+def _work(task: Any) -> Any:
+    (own,) = _MEMBERS
+
+    def show(share: float) -> None:
+        own.shares[own.number] = share
+
+    own.work = own.work or own.make()
+    return own.work(task, show)
+
+
+def _end_with(parent: int) -> None:
+    """End this process where the first one is gone: it may have been killed."""
+    while os.getppid() == parent:
+        time.sleep(WATCH)
+    os._exit(1)
