@@ -8,23 +8,21 @@ import os
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from impasto import machine
 from impasto.batch import pool, storage
 from impasto.batch.inputs import Unread
+from impasto.batch.journal import Journal
 from impasto.batch.painter import Orders, Painter, run_of
 from impasto.batch.plan import NAME, Batch, Item, Masks, plan_batch
 from impasto.batch.pool import Begun, Done, Failed, LocalPool, Make, Pool, Tick
 from impasto.errors import PictureError, SettingError
 from impasto.machine import memory
 from impasto.painting import Shared
-from impasto.reports import manifest
-from impasto.reports.manifest import Manifest, Row
+from impasto.reports.manifest import Row
 from impasto.settings import Settings, changed, settings_for
 
-FACTS = {"of": "batch"}
 LEAST_ROOM = 1_500_000_000  # bytes of a process: what does not fit with so many is painted by fewer
 SHARE = 0.85  # of the free memory, for all processes together
 
@@ -82,19 +80,22 @@ class Remaining:
 
 def remaining(batch: Batch, force: bool = False) -> Remaining:
     """What is missing or changed. PictureError for a file that is in the way, and no batch's."""
-    rows = _manifest(batch).rows()
+    journal = Journal(batch.output)
+    rows = journal.rows()
     known = {row["output"]: row for row in rows}
+    far = set(storage.files_under(batch.output)) if journal.is_far else None
     digests: dict[str, str | None] = {}
     recipes = {item.output: batch.recipe(item, digests) for item in batch.items}
     items = []
     for item in batch.items:
         row = known.get(item.output)
-        if row is None and not force and storage.exists(batch.target(item)):
+        taken = storage.exists(batch.target(item)) if far is None else item.output in far
+        if row is None and taken and not force:
             raise PictureError(
                 f"{batch.target(item)} exists, and no batch painted it: name another folder with "
                 "-o, or overwrite with --force"
             )
-        if force or not _is_there(batch, item, row, recipes[item.output]):
+        if force or not _is_there(batch, item, row, recipes[item.output], far):
             items.append(item)
     return Remaining(batch, tuple(items), recipes, len(batch.items) - len(items), tuple(rows))
 
@@ -104,7 +105,7 @@ def paint(left: Remaining, members: Pool) -> Generator[Row | Tick]:
 
     What was asked for and cannot be read has a row with an `error`, too.
     """
-    batch, journal = left.batch, _manifest(left.batch)
+    batch, journal = left.batch, Journal(left.batch.output)
     journal.begin(left.rows)
     for unread in batch.unread:
         yield _row_of_unread(unread)
@@ -196,18 +197,14 @@ def devices_of(settings: Settings) -> list[str]:
     return [settings.device]
 
 
-def _manifest(batch: Batch) -> Manifest:
-    return Manifest(Path(batch.output, manifest.NAME), FACTS)
-
-
-def _is_there(batch: Batch, item: Item, row: Row | None, recipe: str) -> bool:
-    """Whether a picture is as the manifest says, and as it would be painted."""
+def _is_there(batch: Batch, item: Item, row: Row | None, recipe: str, far: set[str] | None) -> bool:
+    """Whether a picture is as the manifest says, and as it would be painted. Of one at an address
+    only its name is looked at: `far` are all that are there."""
     if row is None or "sha256" not in row or row.get("recipe") != recipe:
         return False
-    target = batch.target(item)
-    if storage.is_address(target):
-        return bool(storage.exists(target))
-    return bool(storage.digest(target) == row["sha256"])
+    if far is not None:
+        return item.output in far
+    return bool(storage.digest(batch.target(item)) == row["sha256"])
 
 
 def _row(item: Item, left: Remaining, found: Row) -> Row:

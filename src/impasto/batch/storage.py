@@ -94,7 +94,7 @@ def files_under(address: str) -> list[str]:
         elif system.isfile(path):
             return [path.rpartition("/")[2]]
         else:
-            found = system.find(path)
+            found = system.find(path) if system.exists(path) else []
     except (OSError, ValueError) as error:
         raise PictureError(f"cannot read {address} ({_why(error)}): check the name") from None
     root = system._strip_protocol(fixed_part(address)).rstrip("/")
