@@ -7,7 +7,11 @@ through its store.
 
 import logging
 import os
-from collections.abc import Callable, Sequence
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from impasto.batch.pool import TRIES, Make
@@ -17,6 +21,7 @@ LOCAL = "local"
 RESTARTS = -1  # of an actor that is lost: always
 RETRIES = TRIES - 1  # of a task whose actor is lost, by Ray itself
 PATIENCE = 5.0  # seconds that an actor may take to say how far it is
+REACHED = 10.0  # seconds that a cluster may take to answer
 
 
 class RayPool:
@@ -113,14 +118,34 @@ def _connected(address: str) -> Any:
         import ray
     except ImportError:
         raise SettingError("--ray needs a library more: pip install 'impasto[ray]'") from None
-    here: dict[str, Any] = {"include_dashboard": False} if address == LOCAL else {}
-    if address != LOCAL:
-        here["address"] = address
+    here = {"include_dashboard": False} if address == LOCAL else {"address": address}
     try:
-        ray.init(log_to_driver=False, logging_level=logging.ERROR, ignore_reinit_error=True, **here)
+        _check_reached(address)
+        with _own_signals():
+            ray.init(log_to_driver=False, logging_level=logging.ERROR, **here)
     except (ConnectionError, ValueError, RuntimeError, OSError) as error:
         words = " ".join(str(error).split())
         raise SettingError(
             f"no Ray cluster is reached at {address!r} ({words}): check the address, or use local"
         ) from None
     return ray
+
+
+def _check_reached(address: str) -> None:
+    """OSError where nobody listens at HOST:PORT: Ray would try for many minutes."""
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if colon and port.isdecimal():
+        socket.create_connection((host.strip("[]"), int(port)), REACHED).close()
+
+
+@contextmanager
+def _own_signals() -> Iterator[None]:
+    """Keep the answer to SIGTERM what it is: Ray would take it for itself."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
