@@ -38,7 +38,8 @@ def work(task: Any, show: Show) -> Any:
                 time.sleep(0.02)
             return "waited"
         case ("signal",):
-            return signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+            ignored = signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+            return ignored and signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, [])
     raise AssertionError(task)
 
 

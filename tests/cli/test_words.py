@@ -27,8 +27,7 @@ def test_a_folder_as_the_photo(impasto: Run, tmp_path: Path) -> None:
     status, _, err = impasto("stylize", tmp_path / "my photos", "great-wave")
     assert status == 2
     assert "is a folder of 2 pictures, and one photo is painted at a time" in err
-    loop = f"for photo in '{tmp_path}/my photos'/*.jpg; do impasto stylize \"$photo\" great-wave"
-    assert loop in err
+    assert f"impasto batch '{tmp_path}/my photos' --styles great-wave -o painted" in err
     (tmp_path / "empty").mkdir()
     with pytest.raises(PictureError, match="empty is a folder without pictures: name a photo"):
         words.check_photo(str(tmp_path / "empty"), [])
@@ -40,14 +39,13 @@ def test_the_shells_expansion_of_photos(tmp_path: Path) -> None:
     hint = words.each_photo(photos[0], [*photos[1:], "great-wave"])
     assert hint is not None
     assert f"one picture is painted, of {photos[0]}: the 3 files after it count as paint" in hint
-    loop = f'for photo in {tmp_path}/*.jpg; do impasto stylize "$photo" great-wave; done'
-    assert hint.endswith(loop)
+    assert hint.endswith(f"impasto batch {tmp_path}/*.jpg --styles great-wave -o painted")
     alone = words.each_photo(photos[0], photos[1:])
     assert alone is not None
-    assert "PAINTING; done" in alone
+    assert "--styles PAINTING -o" in alone
     here = words.each_photo("a.png", ["b.png", "c.png", "x/y.jpg"])
     assert here is not None
-    assert here.endswith('for photo in *.png; do impasto stylize "$photo" x/y.jpg; done')
+    assert here.endswith("impasto batch *.png --styles x/y.jpg -o painted")
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ MODULES = [m.name for m in pkgutil.walk_packages(impasto.__path__, "impasto.")]
 
 INLINE = re.compile(
     r"`(impasto (?:stylize|mix|video|styles|weights|doctor|texture|rerun|info|study|evaluate|"
-    r"classify|augment)[^`\n]*)`"
+    r"classify|augment|batch)[^`\n]*)`"
 )
 
 

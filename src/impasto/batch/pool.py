@@ -14,8 +14,9 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing.process import BaseProcess
 from typing import Any, Protocol
 
 Show = Callable[[float], None]
@@ -142,19 +143,22 @@ class LocalPool:
         self._shares = self._context.RawArray("d", len(makes))  # no lock: nobody can die with it
         self._makes = list(makes)
         self._executors: list[ProcessPoolExecutor | None] = [None] * len(makes)
-        self._pids = self._context.RawArray("q", len(makes))
+        self._processes: dict[int, BaseProcess] = {}
         self._futures: dict[Future[Any], int] = {}
 
     def give(self, member: int, task: Any) -> None:
         """See `Pool`."""
         self._shares[member] = 0.0
         with _no_interrupt():  # Ctrl-C is this process's: members begin deaf to it
+            before = set(multiprocessing.active_children())
             executor = self._executors[member] or self._begin(member)
             try:
                 future = executor.submit(_work, task)
             except BrokenProcessPool:  # it was killed while it had nothing to do
                 future = self._begin(member).submit(_work, task)
             self._futures[future] = member
+            for process in set(multiprocessing.active_children()) - before:
+                self._processes[member] = process
 
     def ended(self, seconds: float) -> list[tuple[int, Any]]:
         """See `Pool`."""
@@ -168,15 +172,15 @@ class LocalPool:
     def close(self) -> None:
         """See `Pool`."""
         for member, executor in enumerate(self._executors):
-            if executor is not None and any(its == member for its in self._futures.values()):
-                self._kill(member)
+            if executor is not None and member in self._futures.values():
+                self._processes[member].kill()
         for executor in self._executors:
             if executor is not None:
                 executor.shutdown(wait=True, cancel_futures=True)
         self._executors = [None] * self.members
 
     def _begin(self, member: int) -> ProcessPoolExecutor:
-        tools = self._makes[member], self._shares, self._pids, member, os.getpid()
+        tools = self._makes[member], self._shares, member, os.getpid()
         executor = ProcessPoolExecutor(1, self._context, _begin, tools)
         self._executors[member] = executor
         return executor
@@ -192,24 +196,18 @@ class LocalPool:
             return member, Lost("the process that painted it was killed (is memory short?)")
         return member, future.result() if error is None else error
 
-    def _kill(self, member: int) -> None:
-        pid = self._pids[member]
-        if pid:
-            with suppress(OSError):
-                os.kill(pid, getattr(signal, "SIGKILL", signal.SIGTERM))
-
 
 @contextmanager
 def _no_interrupt() -> Iterator[None]:
-    """Ignore Ctrl-C inside, as processes do that begin inside."""
-    if threading.current_thread() is not threading.main_thread():
+    """Hold Ctrl-C back inside: processes that begin inside never hear it, this one does after."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @dataclass
@@ -227,10 +225,9 @@ _MEMBERS: list[_Member] = []
 """In a member's process: that one."""
 
 
-def _begin(make: Make, shares: Any, pids: Any, member: int, parent: int) -> None:
+def _begin(make: Make, shares: Any, member: int, parent: int) -> None:
     """The beginning of a member's process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    pids[member] = os.getpid()
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     _MEMBERS.append(_Member(make, shares, member))
 

@@ -105,7 +105,7 @@ def check_photo(content: str, styles: Sequence[str]) -> None:
     count = f"{len(pictures)} pictures" if len(pictures) > 1 else "1 picture"
     raise PictureError(
         f"{content} is a folder of {count}, and one photo is painted at a time: name one, or paint "
-        f"each in a shell: {_loop(Path(content) / pictures[0], styles)}"
+        f"all: {_batch(shlex.quote(content), styles)}"
     )
 
 
@@ -128,15 +128,14 @@ def each_photo(content: str, styles: Sequence[str]) -> str | None:
         return None
     if len(alike) < (3 if others else 4):
         return None
+    beside = "" if first.parent == Path() else f"{shlex.quote(str(first.parent))}/"
+    pattern = f"{beside}*{first.suffix}"
     return (
         f"one picture is painted, of {content}: the {len(alike) - 1} files after it count as "
-        f"paintings. To paint each photo, in a shell: {_loop(first, others)}"
+        f"paintings. To paint each photo: {_batch(pattern, others)}"
     )
 
 
-def _loop(photo: Path, styles: Sequence[str]) -> str:
-    """What paints each photo that lies beside one and has its suffix, in a shell."""
-    beside = "" if photo.parent == Path() else f"{shlex.quote(str(photo.parent))}/"
-    painting = shlex.join(styles) or "PAINTING"
-    command = f'impasto stylize "$photo" {painting}'
-    return f"for photo in {beside}*{photo.suffix}; do {command}; done"
+def _batch(photos: str, styles: Sequence[str]) -> str:
+    """The command that paints several photos, named as a shell takes them."""
+    return f"impasto batch {photos} --styles {shlex.join(styles) or 'PAINTING'} -o painted"

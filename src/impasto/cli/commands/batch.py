@@ -107,8 +107,9 @@ def batch(
     there = f"; {left.done} are there already" if left.done else ""
     if dry_run:
         return _dry_run(left, workers, count + there, json)
+    pool = pool_for(left, workers, ray)
     say(quiet, f"painting {count}{there}")
-    return _paint(left, pool_for(left, workers, ray), output, json, quiet)
+    return _paint(left, pool, output, json, quiet)
 
 
 def _paint(left: "Remaining", pool: Any, output: str, json: bool, quiet: bool) -> int:
