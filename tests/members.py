@@ -37,6 +37,8 @@ def work(task: Any, show: Show) -> Any:
             while Path(file).exists():
                 time.sleep(0.02)
             return "waited"
+        case ("threads",):
+            return os.environ["OMP_NUM_THREADS"]
         case ("signal",):
             ignored = signal.getsignal(signal.SIGINT) == signal.SIG_IGN
             return ignored and signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, [])

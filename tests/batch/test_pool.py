@@ -91,6 +91,17 @@ def test_members_are_deaf_to_ctrl_c() -> None:
     assert signal.getsignal(signal.SIGINT) == signal.default_int_handler
 
 
+def test_members_have_their_threads_and_this_process_its_own() -> None:
+    before = os.environ.get("OMP_NUM_THREADS")
+    (found,) = (
+        event.result
+        for event in work_off(LocalPool([members.make], 3), [("threads",)])
+        if isinstance(event, Done)
+    )
+    assert found == "3"
+    assert os.environ.get("OMP_NUM_THREADS") == before
+
+
 SCRIPT = """
 import sys
 import members

@@ -13,7 +13,18 @@ from PIL import Image
 from impasto.reports.manifest import NAME
 from small import EXAMPLES, Run, command
 
-FAST = ("--styles", "great-wave", "--preset", "instant", "--size", 48, "--workers", 1)
+FAST = (
+    "--styles",
+    "great-wave",
+    "--preset",
+    "instant",
+    "--size",
+    48,
+    "--workers",
+    1,
+    "--threads",
+    1,
+)
 SLOW = (
     "--styles",
     "great-wave",

@@ -143,7 +143,9 @@ def pool_for(left: Remaining, workers: int | None = None, ray: str | None = None
     """The processes that paint it: here, or where Ray is. SettingError for a number or an address
     that cannot be."""
     if ray is None:
-        return LocalPool([partial(Painter, orders) for orders in _orders(left, workers)])
+        all_orders = _orders(left, workers)
+        makes = [partial(Painter, orders) for orders in all_orders]
+        return LocalPool(makes, all_orders[0].settings.threads)
     from impasto.batch.on_ray import RayPool
 
     _check_workers(workers)

@@ -28,6 +28,7 @@ Make = Callable[[], Work]
 
 TRIES = 3  # of a task whose members are lost
 TICK = 0.5  # seconds between two looks at how far members are
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 WATCH = 0.5  # seconds between two looks at whether the first process is still there
 
 
@@ -135,10 +136,11 @@ def _one_line(error: Exception) -> str:
 
 
 class LocalPool:
-    """Processes of this machine, one for each of `makes`. They begin when they get a task."""
+    """Processes of this machine, one for each of `makes`, each with so many threads. They begin
+    when they get a task."""
 
-    def __init__(self, makes: Sequence[Make]) -> None:
-        self.members = len(makes)
+    def __init__(self, makes: Sequence[Make], threads: int = 1) -> None:
+        self.members, self.threads = len(makes), threads
         self._context = multiprocessing.get_context("spawn")  # CUDA cannot be forked
         self._shares = self._context.RawArray("d", len(makes))  # no lock: nobody can die with it
         self._makes = list(makes)
@@ -149,7 +151,7 @@ class LocalPool:
     def give(self, member: int, task: Any) -> None:
         """See `Pool`."""
         self._shares[member] = 0.0
-        with _no_interrupt():  # Ctrl-C is this process's: members begin deaf to it
+        with _no_interrupt(), _environment(self.threads):  # which members begin with
             before = set(multiprocessing.active_children())
             executor = self._executors[member] or self._begin(member)
             try:
@@ -208,6 +210,19 @@ def _no_interrupt() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def _environment(threads: int) -> Iterator[None]:
+    """Inside, processes begin with so many threads for all libraries."""
+    before = {name: os.environ.get(name) for name in THREADS}
+    os.environ.update(dict.fromkeys(THREADS, str(threads)))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            os.environ |= {} if value is None else {name: value}
 
 
 @dataclass
