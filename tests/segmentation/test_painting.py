@@ -231,7 +231,7 @@ def test_in_films_a_word_is_found_in_each_shot_and_moves(
     first = film()
     whole = [frame.pixels for frame in first.write(tmp_path / "film.mp4")]
     assert looked == ["face"] * 3
-    assert [facts["begun"] for facts in first.history] == [0] * 6 + [6]
+    assert [facts["begun"] for facts in first.history.values()] == [0] * 6 + [6]
     begun = film().write(tmp_path / "two.mp4")
     for _ in range(5):
         next(begun)

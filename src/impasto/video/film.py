@@ -6,8 +6,9 @@ together is told in `consistency.py`. Only the last few frames are in memory.
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from impasto.video import flow
 from impasto.video.consistency import Seen
 from impasto.video.reading import Clip, Frame
 from impasto.video.shot import Shot
-from impasto.video.unfinished import Facts, Unfinished
+from impasto.video.unfinished import KEPT, Facts, Unfinished, read_frame
 from impasto.video.writing import Format, check_output, check_suffix, join
 
 TEMPORAL = 0.6  # how strongly frames are held together, 0 to 1
@@ -114,19 +115,19 @@ class Film:
         self.one_pass = run if isinstance(run, OnePassRun) else None
         self.engine = run.engine if isinstance(run, OptimizedRun) else None
         self.compute = run.compute
-        self.history: list[Facts] = []
-        """What is known of each painted frame."""
+        self.history: dict[int, Facts] = {}
+        """What is known of each painted frame, by its number, from 0."""
 
     @property
     def flicker(self) -> float:
         """The mean of `flow.flicker` over all frames painted so far."""
-        found = [facts["flicker"] for facts in self.history if "flicker" in facts]
+        ordered = [facts for _, facts in sorted(self.history.items())]
+        found = [facts["flicker"] for facts in ordered if "flicker" in facts]
         return float(np.mean(found)) if found else 0.0
 
     def paint(self) -> Iterator[FilmFrame]:
         """Every frame, in order. PictureError where the clip turns out to be damaged."""
-        for _, painted in self.compute.stepwise(self._frames([], ())):
-            yield painted
+        return self.compute.stepwise(self._frames({}))
 
     def write(
         self,
@@ -148,9 +149,9 @@ class Film:
         folder = images.companion(path, ".unfinished")
         work = Unfinished(folder, film, self.recipe(quality), resume, force)
         try:
-            frames = self._frames(work.facts, work.last())
-            for frame, painted in self.compute.stepwise(frames):
-                work.add(_bytes(painted.pixels), frame.pts, frame.duration, self.history[-1])
+            for painted in self.compute.stepwise(self._frames(work.facts, folder)):
+                number = painted.number - 1
+                work.add(number, _bytes(painted.pixels), self.history[number])
                 yield painted
             recipe = self.recipe(quality) | {"flicker": self.flicker}
             join(work.film(), self.clip, film, path, sound, recipe)
@@ -190,38 +191,53 @@ class Film:
         return film
 
     def _frames(
-        self, facts: list[Facts], finished: Sequence[NDArray[np.uint8]]
-    ) -> Iterator[tuple[Frame, FilmFrame]]:
-        """The frames after those that are done, of which the last are given; their facts go into
-        `self.history`."""
-        shot, done = self._shot(), len(facts)
-        self.history = list(facts)
+        self,
+        finished: Mapping[int, Facts],
+        folder: Path | None = None,
+        begin: int = 0,
+        end: int | None = None,
+    ) -> Iterator[FilmFrame]:
+        """The frames from a number on, up to the end, but for those that are finished: their facts
+        are given, and their files are in the folder. The facts of all go into `self.history`."""
+        shot, self.history = self._shot(), dict(finished)
         machine.keep_large_buffers()
-        first = done - len(finished)
-        if facts and self.scene.words:  # masks follow the flow from the shot's first frame on
-            first = min(first, int(facts[first]["begun"]))
-        for frame in self.clip.frames(self.read_size, first):
+        frames = self.clip.frames(self.read_size, self._first_seen(finished, begin))
+        for frame in takewhile(lambda frame: end is None or frame.number < end, frames):
             photo = self._cropped(frame)
             moved = shot.motion_to(photo.pixels)
             shot.follow(photo, moved, frame.number)
-            if frame.number < done:
-                # before the last few only the flow counts
-                late = frame.number >= done - len(finished)
-                pixels = _pixels(finished[frame.number - done]) if late else photo.pixels
-                shot.take(Seen(photo.pixels, pixels), moved)
-                shot.load(facts[frame.number])
+            if frame.number in finished:
+                held = None if folder is None else read_frame(folder, frame.number)
+                # long before those that are painted only the flow counts
+                painted = photo.pixels if held is None else _pixels(held)
+                shot.take(Seen(photo.pixels, painted), moved)
+                shot.load(finished[frame.number])
                 continue
-            pixels = _pixels(
-                _bytes(shot.painted(photo, moved, frame.number))
-            )  # the next one sees what is kept
-            error = None
+            painted = shot.painted(photo, moved, frame.number)
+            painted = _pixels(_bytes(painted))  # the next one sees what is kept
+            facts: Facts = {"pts": frame.pts, "duration": frame.duration}
             if moved is not None:
-                error = flow.warping_error(moved, shot.past[-1].painted, pixels)
-            shot.take(Seen(photo.pixels, pixels), moved)
-            self.history.append(shot.state() | ({} if error is None else {"flicker": error}))
-            seconds = self.clip.seconds(frame.pts)
-            count = max(self.clip.count, frame.number + 1)
-            yield frame, FilmFrame(frame.number + 1, count, seconds, pixels, moved is None, error)
+                facts["flicker"] = flow.warping_error(moved, shot.past[-1].painted, painted)
+            shot.take(Seen(photo.pixels, painted), moved)
+            self.history[frame.number] = shot.state() | facts
+            yield self._shown(frame.number, painted)
+
+    def _first_seen(self, finished: Mapping[int, Facts], begin: int) -> int:
+        """The first frame to read: the first one to paint looks back on those before it, and on
+        all of its shot where masks follow the flow."""
+        missing = begin
+        while missing in finished:
+            missing += 1
+        first = max(begin, missing - KEPT)
+        if first in finished and self.scene.words:
+            first = min(first, int(finished[first]["begun"]))
+        return first
+
+    def _shown(self, number: int, pixels: Tensor) -> FilmFrame:
+        """A painted frame, with what is known of it."""
+        facts, count = self.history[number], max(self.clip.count, number + 1)
+        seconds, flicker = self.clip.seconds(int(facts["pts"])), facts.get("flicker")
+        return FilmFrame(number + 1, count, seconds, pixels, flicker is None, flicker)
 
     def _shot(self) -> Shot:
         """What paints the frames of a shot, for this film."""

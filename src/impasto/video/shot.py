@@ -62,7 +62,7 @@ class Shot:
     def load(self, facts: Facts) -> None:
         """Go on from a state."""
         self.camera, self.loss = (facts["x"], facts["y"]), facts["loss"]
-        self.begun = int(facts.get("begun", self.begun))
+        self.begun = int(facts["begun"])
 
     def motion_to(self, photo: Tensor) -> Motion | None:
         """The motion since the last frame; None where a shot begins."""
