@@ -15,7 +15,8 @@ from impasto.augmentation.folder import CopyPainter, plan_copy, stylized
 from impasto.augmentation.transform import StyleTransfer
 from impasto.errors import PictureError, SettingError
 from impasto.images.folder import pictures_in
-from small import Run
+from impasto.machine.tasks import Spread, one_by_one
+from small import Run, elsewhere, in_two_processes
 
 pytestmark = pytest.mark.usefixtures("cache")
 
@@ -171,6 +172,29 @@ def test_broken_pictures_are_skipped_and_told(impasto: Run, tree: Path, tmp_path
     assert impasto("augment", tree, "-o", tmp_path / "out", *FAST, "--resume")[0] == 0
     assert len(files(tmp_path / "out")) == 4 + 2
     assert "error" not in (tmp_path / "out" / "manifest.jsonl").read_text("utf-8")
+
+
+@pytest.mark.parametrize("spread", [elsewhere, in_two_processes])
+def test_the_copy_is_the_same_in_any_processes(
+    tree: Path, tmp_path: Path, always: StyleTransfer, spread: Spread
+) -> None:
+    (tree / "cats" / "broken.jpg").write_bytes(b"broken")
+    always.set_epoch(7)
+    found = {}
+    for name, way in (("whole", one_by_one), ("spread", spread)):
+        plan = plan_copy(tree, tmp_path / name, copies=2, keep_originals=True)
+        found[name] = sorted(map(str, stylized(plan, always, spread=way)))
+    assert found["whole"] == found["spread"]
+    assert files(tmp_path / "whole") == files(tmp_path / "spread")
+    assert len(found["whole"]) == 3 * 3 + 1
+    assert int(always._epoch) == 7  # painters have transforms of their own
+
+
+def test_a_painter_shows_how_far_it_is(tree: Path, tmp_path: Path, always: StyleTransfer) -> None:
+    plan, shown = plan_copy(tree, tmp_path / "out", copies=4), []
+    made = CopyPainter(plan, always)()(plan.sources[0], shown.append)
+    assert len(made) == 4
+    assert shown == [0.25, 0.5, 0.75, 1]
 
 
 def test_a_full_disk_stops_it(

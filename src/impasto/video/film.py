@@ -2,12 +2,14 @@
 
 `Film.paint` is a stream of painted frames; `Film.write` keeps each of them beside the output as it
 comes, so that a run that was stopped goes on, and writes the film at the end. How frames are held
-together is told in `consistency.py`. Only the last few frames are in memory.
+together is told in `consistency.py`. Only the last few frames are in memory. `ShotPainter` paints
+the shots, which know nothing of each other, in as many processes as there are.
 """
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -22,14 +24,25 @@ from impasto import fingerprint, images, machine
 from impasto.errors import PictureError, SettingError
 from impasto.images import Picture
 from impasto.images.files import expanded
+from impasto.machine.tasks import Show, Spread, Work
 from impasto.painting import OnePassRun, OptimizedRun, start_run
+from impasto.reports.manifest import Row
 from impasto.scene import AnyPicture, Region, Scene, Style
 from impasto.settings import Settings, changed
-from impasto.video import flow
+from impasto.video import consistency, flow
 from impasto.video.consistency import Seen
 from impasto.video.reading import Clip, Frame
-from impasto.video.shot import Shot
-from impasto.video.unfinished import KEPT, Facts, Unfinished, read_frame
+from impasto.video.shot import Shot, ShotTask, tasks_for
+from impasto.video.unfinished import (
+    KEPT,
+    Facts,
+    Unfinished,
+    facts_in,
+    read_frame,
+    row_of,
+    shot_manifest,
+    write_frame,
+)
 from impasto.video.writing import Format, check_output, check_suffix, join
 
 TEMPORAL = 0.6  # how strongly frames are held together, 0 to 1
@@ -115,6 +128,11 @@ class Film:
         self.one_pass = run if isinstance(run, OnePassRun) else None
         self.engine = run.engine if isinstance(run, OptimizedRun) else None
         self.compute = run.compute
+        self.again = partial(
+            Film, clip, style, settings, mask=mask, style_mask=style_mask, regions=regions,
+            keep=keep, temporal=temporal, every=every,
+        )  # fmt: skip
+        """Makes the same film in another process."""
         self.history: dict[int, Facts] = {}
         """What is known of each painted frame, by its number, from 0."""
 
@@ -137,22 +155,26 @@ class Film:
         sound: bool = True,
         resume: bool = False,
         force: bool = False,
+        spread: Spread | None = None,
     ) -> Iterator[FilmFrame]:
         """Paint every frame and write the film, whole or not at all, once the last was taken.
 
         What is finished is kept in the folder TARGET.unfinished meanwhile; with `resume` its frames
         are not painted again, and the film is the same as without the interruption. quality: 0 to
-        100. `force` overwrites what exists. Raises ImpastoError.
+        100. `force` overwrites what exists. `spread` says in which processes shots are painted,
+        where there are several: the film is the same, but frames come shot by shot, in any order
+        of shots. Raises ImpastoError.
         """
         path = expanded(target)
         film = self._format(path, quality, sound, force)
         folder = images.companion(path, ".unfinished")
         work = Unfinished(folder, film, self.recipe(quality), resume, force)
         try:
-            for painted in self.compute.stepwise(self._frames(work.facts, folder)):
-                number = painted.number - 1
-                work.add(number, _bytes(painted.pixels), self.history[number])
-                yield painted
+            tasks = [] if spread is None else tasks_for(self.shots(), work.facts)
+            if spread is None or len(tasks) < 2:
+                yield from self._in_one_go(work)
+            else:
+                yield from self._shot_by_shot(work, spread, tasks)
             recipe = self.recipe(quality) | {"flicker": self.flicker}
             join(work.film(), self.clip, film, path, sound, recipe)
         except PictureError as error:
@@ -162,6 +184,29 @@ class Film:
             if not work.done:
                 work.remove()
         work.remove()
+
+    def shots(self) -> list[tuple[int, int]]:
+        """The first frame of each shot and the one after its last, from 0: each frame of the clip
+        is read, none is painted. PictureError where the clip turns out to be damaged."""
+        with self.compute.tuned():
+            frames = self.clip.frames(self.read_size)
+            return consistency.shots_in(self._cropped(frame).pixels for frame in frames)
+
+    def paint_shot(self, folder: Path, task: ShotTask, show: Show) -> list[Row]:
+        """Paint the frames of a shot that are left, into the folder of the film on its way; their
+        rows of its manifest. What a process that was killed had painted of it is kept."""
+        journal = shot_manifest(folder, task.begin)
+        rows = journal.rows()
+        journal.begin(rows)
+        finished = task.finished | facts_in(rows)
+        frames = self._frames(finished, folder, task.begin, task.end)
+        for painted in self.compute.stepwise(frames):
+            number = painted.number - 1
+            write_frame(folder, number, _bytes(painted.pixels))
+            rows.append(row_of(number, self.history[number]))
+            journal.add(rows[-1:])
+            show((number + 1 - task.begin) / (task.end - task.begin))
+        return rows
 
     def recipe(self, quality: int = QUALITY) -> dict[str, Any]:
         """How the film is made, as JSON holds it."""
@@ -189,6 +234,27 @@ class Film:
         film = Format.of(self.clip, self.size, path.suffix.lower(), quality)
         check_output(path, self.clip, film, sound)
         return film
+
+    def _in_one_go(self, work: Unfinished) -> Iterator[FilmFrame]:
+        """Paint the frames that are left in their order, in this process."""
+        for painted in self.compute.stepwise(self._frames(work.facts, work.folder)):
+            number = painted.number - 1
+            work.add(number, _bytes(painted.pixels), self.history[number])
+            yield painted
+
+    def _shot_by_shot(
+        self, work: Unfinished, spread: Spread, tasks: Sequence[ShotTask]
+    ) -> Iterator[FilmFrame]:
+        """Have the shots painted wherever the spread does, and take their frames as they come."""
+        self.history = dict(work.facts)
+        for rows in spread(ShotPainter(self.again, work.folder), tasks):
+            work.note(rows)
+            self.history |= facts_in(rows)
+            for number in facts_in(rows):
+                held = read_frame(work.folder, number)
+                if held is not None:
+                    yield self._shown(number, _pixels(held))
+            work.pack()
 
     def _frames(
         self,
@@ -247,6 +313,24 @@ class Film:
         """A frame with even sides."""
         pixels = frame.pixels[..., : self.size[1], : self.size[0]].contiguous()
         return Picture(pixels, None, self.clip.name)
+
+
+@dataclass(frozen=True, eq=False)
+class ShotPainter:
+    """Paints the shots of a film in any process: a `machine.tasks.Make` of `ShotTask`s.
+
+    The call makes the film anew, and returns work(task, show), which paints what is left of a shot
+    into the folder of the film on its way, and returns the rows of its manifest: see
+    `Film.paint_shot`. `film` can be pickled where the arguments of the film can: paintings by
+    their names rather than open files.
+    """
+
+    film: Callable[[], Film]
+    folder: Path
+
+    def __call__(self) -> Work[ShotTask, list[Row]]:
+        """What paints a shot."""
+        return partial(self.film().paint_shot, self.folder)
 
 
 def _bytes(pixels: Float[Tensor, "1 3 h w"]) -> NDArray[np.uint8]:

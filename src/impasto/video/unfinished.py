@@ -54,8 +54,8 @@ class Unfinished:
 
     @property
     def done(self) -> int:
-        """How many frames are finished."""
-        return len(self.facts)
+        """How many frames are finished, those of shots on their way among them."""
+        return len(self.facts) + sum(len(shot.rows()) for shot in self._shots())
 
     def add(self, number: int, pixels: NDArray[np.uint8], facts: Facts) -> None:
         """Keep a frame, h w 3. PictureError where the disk refuses."""
@@ -64,15 +64,25 @@ class Unfinished:
         self.pack()
 
     def note(self, rows: Sequence[Row]) -> None:
-        """Note frames whose files are there, as `row_of` has them."""
+        """Note frames whose files are there, as `row_of` has them. PictureError for one that
+        another process wrote elsewhere."""
+        facts = facts_in(rows)
+        for number in facts:
+            if not self._is_there(number):
+                raise PictureError(
+                    f"{_frame(self.folder, number)} is not there: name a place with -o that all "
+                    "processes see"
+                )
         self.manifest.add(rows)
-        self.facts |= facts_in(rows)
+        self.facts |= facts
         for begin in {int(row["begun"]) for row in rows if "begun" in row}:
             shot_manifest(self.folder, begin).path.unlink(missing_ok=True)
 
     def pack(self) -> None:
         """Close the segments that are full; remove frames that nothing has a use for."""
-        there = sorted(int(path.stem.removeprefix("frame-")) for path in self._glob("frame-*.npy"))
+        there = sorted(
+            int(path.stem.removeprefix("frame-")) for path in self.folder.glob("frame-*.npy")
+        )
         for segment in sorted({number // SEGMENT for number in there}):
             if len(self._frames_of(segment)) == SEGMENT and not self._segment(segment).exists():
                 self._close(segment)
@@ -80,10 +90,11 @@ class Unfinished:
 
     def film(self) -> Iterator[Packet]:
         """All packets in order; the last segment is closed."""
-        for segment in range(-(-self.done // SEGMENT)):
+        segments = range(-(-len(self.facts) // SEGMENT))
+        for segment in segments:
             if not self._segment(segment).exists():
                 self._close(segment)
-        for segment in range(-(-self.done // SEGMENT)):
+        for segment in segments:
             with np.load(self._segment(segment)) as held:
                 data, ends = held["data"].tobytes(), np.cumsum(held["sizes"])
                 for i, (pts, dts, duration, key) in enumerate(held["times"].tolist()):
@@ -111,13 +122,13 @@ class Unfinished:
                 f"{self.folder} was begun with other {', '.join(others)}: give the same words, or "
                 "start anew with --force"
             )
-        rows, shots = self.manifest.rows(), self._glob("shot-*.jsonl")
-        for path in shots:
-            rows += Manifest(path, {}).rows()
+        rows, shots = self.manifest.rows(), self._shots()
+        for shot in shots:
+            rows += shot.rows()
         self.facts = {n: facts for n, facts in facts_in(rows).items() if self._is_there(n)}
         self.manifest.begin(row_of(number, self.facts[number]) for number in sorted(self.facts))
-        for path in shots:
-            path.unlink(missing_ok=True)
+        for shot in shots:
+            shot.path.unlink(missing_ok=True)
         self.pack()
 
     def _is_there(self, number: int) -> bool:
@@ -157,8 +168,9 @@ class Unfinished:
     def _segment(self, number: int) -> Path:
         return self.folder / f"segment-{number:05d}.npz"
 
-    def _glob(self, pattern: str) -> list[Path]:
-        return sorted(self.folder.glob(pattern))
+    def _shots(self) -> list[Manifest]:
+        """What other processes have written of the shots that they paint."""
+        return [Manifest(path, {}) for path in sorted(self.folder.glob("shot-*.jsonl"))]
 
 
 def write_frame(folder: Path, number: int, pixels: NDArray[np.uint8]) -> None:
