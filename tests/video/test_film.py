@@ -241,7 +241,10 @@ def retried(make: Any, tasks: Any) -> Any:
     for task in tasks:
         with pytest.raises(KeyboardInterrupt):
             work(task, partial(_stop_at, 0))
-        yield work(task, lambda part: None)
+        shown: list[float] = []
+        rows = work(task, shown.append)
+        assert len(shown) == len(rows) - 1  # the frame that was there is not painted again
+        yield rows
 
 
 @pytest.mark.parametrize("spread", [None, elsewhere, retried])
