@@ -235,6 +235,7 @@ def _check_output(plan: CopyPlan, force: bool) -> None:
 def _facts(plan: CopyPlan, transfer: StyleTransfer) -> dict[str, Any]:
     """What a copy depends on: the first line of the manifest."""
     return {
+        "of": "augment",
         "folder": plan.folder.resolve().name,
         "styles": list(transfer.names),
         "styles_sha256": fingerprint.short(transfer.mean),

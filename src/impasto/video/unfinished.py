@@ -40,7 +40,7 @@ class Unfinished:
         self, folder: Path, format: Format, recipe: dict[str, Any], resume: bool, force: bool
     ) -> None:
         self.folder, self.format = folder, format
-        self.manifest = Manifest(folder / NAME, recipe)
+        self.manifest = Manifest(folder / NAME, {"of": "film", **recipe})
         self.facts: dict[int, Facts] = {}
         if folder.exists() and resume:
             self._go_on()
