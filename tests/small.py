@@ -4,14 +4,17 @@ import contextlib
 import hashlib
 import http.server
 import io
+import multiprocessing
 import os
+import pickle
 import signal
 import struct
 import subprocess
 import sys
 import threading
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -77,6 +80,31 @@ class Pictures(Dataset[tuple[torch.Tensor, int]]):
     def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
         found: tuple[torch.Tensor, int] = self.transform(self.batch[index], index)
         return found
+
+
+def elsewhere(make: Callable[[], Any], tasks: Sequence[Any]) -> Iterator[Any]:
+    """Spread tasks as over other processes, but here: all is pickled, the last comes first."""
+    work = pickle.loads(pickle.dumps(make))()
+    for task in reversed(pickle.loads(pickle.dumps(tasks))):
+        yield pickle.loads(pickle.dumps(work(task, lambda part: None)))
+
+
+def in_two_processes(make: Callable[[], Any], tasks: Sequence[Any]) -> Iterator[Any]:
+    """Spread tasks over two processes that are spawned."""
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(2, context, _get_ready, (make,)) as pool:
+        yield from pool.map(_work, tasks)
+
+
+_ready: list[Any] = []
+
+
+def _get_ready(make: Callable[[], Any]) -> None:
+    _ready.append(make())
+
+
+def _work(task: Any) -> Any:
+    return _ready[0](task, lambda part: None)
 
 
 class Server(http.server.BaseHTTPRequestHandler):

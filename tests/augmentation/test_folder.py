@@ -10,12 +10,13 @@ from PIL import Image
 from torch import Tensor
 
 from impasto import images
-from impasto.augmentation import folder, transform
-from impasto.augmentation.folder import plan_copy, stylized
+from impasto.augmentation import transform
+from impasto.augmentation.folder import CopyPainter, plan_copy, stylized
 from impasto.augmentation.transform import StyleTransfer
 from impasto.errors import PictureError, SettingError
 from impasto.images.folder import pictures_in
-from small import Run
+from impasto.machine.tasks import Spread, one_by_one
+from small import Run, elsewhere, in_two_processes
 
 pytestmark = pytest.mark.usefixtures("cache")
 
@@ -110,22 +111,25 @@ def test_stopped_and_resumed_is_the_same(
     whole, out = tmp_path / "whole", tmp_path / "out"
     words = (*FAST, "--copies", 2, "-q")
     assert impasto("augment", tree, "-o", whole, *words)[0] == 0
-    real, written = folder._made, []
+    real, written = CopyPainter.made, []
+
+    def noted(*arguments: object) -> object:
+        written.append(arguments)
+        return real(*arguments)  # type: ignore[arg-type]
 
     def stopped(*arguments: object) -> object:
         if len(written) == 1:
             raise KeyboardInterrupt
-        written.append(arguments)
-        return real(*arguments)  # type: ignore[arg-type]
+        return noted(*arguments)
 
-    monkeypatch.setattr(folder, "_made", stopped)
+    monkeypatch.setattr(CopyPainter, "made", stopped)
     status, _, err = impasto("augment", tree, "-o", out, *words)
     assert status == 130
     assert "--resume" in err
-    assert list(files(out)) == ["cats/a-style1.png", "cats/a-style2.png", "manifest.jsonl.part"]
-    with (out / "manifest.jsonl.part").open("a") as journal:
-        journal.write('{"source": "cats/deep/b.jpg", "outp')  # as if killed while writing
-    monkeypatch.setattr(folder, "_made", lambda *a: written.append(a) or real(*a))
+    assert list(files(out)) == ["cats/a-style1.png", "cats/a-style2.png", "manifest.jsonl"]
+    with (out / "manifest.jsonl").open("a") as manifest:
+        manifest.write('{"source": "cats/deep/b.jpg", "outp')  # as if killed while writing
+    monkeypatch.setattr(CopyPainter, "made", noted)
     assert impasto("augment", tree, "-o", out, *words, "--resume")[0] == 0
     assert len(written) == 1 + 2
     assert files(out) == files(whole)
@@ -155,10 +159,42 @@ def test_broken_pictures_are_skipped_and_told(impasto: Run, tree: Path, tmp_path
     assert "cats/empty.png is empty" in err
     assert "2 pictures could not be read" in err
     assert len(files(tmp_path / "out")) == 3 + 2
+    lines = (tmp_path / "out" / "manifest.jsonl").read_text("utf-8").splitlines()
+    rows = [json.loads(line) for line in lines[1:]]
+    assert [row["output"] for row in rows if "error" not in row] == [
+        "cats/a.png", "cats/deep/b.jpg", "cups/c.png",
+    ]  # fmt: skip
+    errors = {row["output"]: row["error"] for row in rows if "error" in row}
+    assert list(errors) == ["cats/broken.jpg", "cats/empty.png"]
+    assert "cats/empty.png is empty" in errors["cats/empty.png"]
     (tree / "cats" / "broken.jpg").write_bytes((tree / "cats" / "a.png").read_bytes())
     (tree / "cats" / "empty.png").unlink()
     assert impasto("augment", tree, "-o", tmp_path / "out", *FAST, "--resume")[0] == 0
     assert len(files(tmp_path / "out")) == 4 + 2
+    assert "error" not in (tmp_path / "out" / "manifest.jsonl").read_text("utf-8")
+
+
+@pytest.mark.parametrize("spread", [elsewhere, in_two_processes])
+def test_the_copy_is_the_same_in_any_processes(
+    tree: Path, tmp_path: Path, always: StyleTransfer, spread: Spread
+) -> None:
+    (tree / "cats" / "broken.jpg").write_bytes(b"broken")
+    always.set_epoch(7)
+    found = {}
+    for name, way in (("whole", one_by_one), ("spread", spread)):
+        plan = plan_copy(tree, tmp_path / name, copies=2, keep_originals=True)
+        found[name] = sorted(map(str, stylized(plan, always, spread=way)))
+    assert found["whole"] == found["spread"]
+    assert files(tmp_path / "whole") == files(tmp_path / "spread")
+    assert len(found["whole"]) == 3 * 3 + 1
+    assert int(always._epoch) == 7  # painters have transforms of their own
+
+
+def test_a_painter_shows_how_far_it_is(tree: Path, tmp_path: Path, always: StyleTransfer) -> None:
+    plan, shown = plan_copy(tree, tmp_path / "out", copies=4), []
+    made = CopyPainter(plan, always)()(plan.sources[0], shown.append)
+    assert len(made) == 4
+    assert shown == [0.25, 0.5, 0.75, 1]
 
 
 def test_a_full_disk_stops_it(
@@ -176,7 +212,7 @@ def test_a_full_disk_stops_it(
     assert status == 2
     assert "No space left" in err
     assert len(err.strip().splitlines()) == 1
-    assert list(files(tmp_path / "out")) == ["cats/a.png", "manifest.jsonl.part"]
+    assert list(files(tmp_path / "out")) == ["cats/a.png", "manifest.jsonl"]
 
 
 def test_what_cannot_be_done_is_refused(impasto: Run, tree: Path, tmp_path: Path) -> None:

@@ -70,6 +70,13 @@ def test_other_facts_and_other_files_are_refused(manifest: Manifest) -> None:
         manifest.rows()
 
 
+def test_the_facts_that_differ_are_named(manifest: Manifest) -> None:
+    assert manifest.others() == ["of", "sizes"]  # nothing is there
+    manifest.begin(ROWS)
+    assert manifest.others() == []
+    assert Manifest(manifest.path, FACTS | {"sizes": [3], "new": 1}).others() == ["sizes", "new"]
+
+
 def test_what_the_disk_refuses_is_told(tmp_path: Path) -> None:
     manifest = Manifest(tmp_path / NAME, {})
     manifest.path.mkdir()

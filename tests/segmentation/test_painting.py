@@ -17,7 +17,7 @@ from impasto.scene import Region, Scene
 from impasto.segmentation import Finding
 from impasto.settings import settings_for
 from impasto.video import Clip, Film, flow
-from small import EXAMPLES, SMALL, SMALL_WORDS, Run
+from small import EXAMPLES, SMALL, SMALL_WORDS, Run, elsewhere
 
 ASTRONAUT = EXAMPLES / "astronaut.jpg"
 HEAD = 100, 0, 340, 240  # px of the astronaut
@@ -231,7 +231,7 @@ def test_in_films_a_word_is_found_in_each_shot_and_moves(
     first = film()
     whole = [frame.pixels for frame in first.write(tmp_path / "film.mp4")]
     assert looked == ["face"] * 3
-    assert [facts["begun"] for facts in first.history] == [0] * 6 + [6]
+    assert [facts["begun"] for facts in first.history.values()] == [0] * 6 + [6]
     begun = film().write(tmp_path / "two.mp4")
     for _ in range(5):
         next(begun)
@@ -240,6 +240,9 @@ def test_in_films_a_word_is_found_in_each_shot_and_moves(
     assert len(rest) == 2
     for a, b in zip(rest, whole[5:], strict=True):
         torch.testing.assert_close(a, b, rtol=0, atol=0)
+    for frame in film().write(tmp_path / "three.mp4", spread=elsewhere):  # a task for each shot
+        torch.testing.assert_close(frame.pixels, whole[frame.number - 1], rtol=0, atol=0)
+    assert (tmp_path / "three.mp4").read_bytes() == (tmp_path / "film.mp4").read_bytes()
 
 
 def test_a_mask_follows_the_flow(head: Path) -> None:

@@ -1,7 +1,9 @@
 """Studies: what is painted, measured and written down, and that nothing is painted twice."""
 
 import csv
+import dataclasses
 import io
+import json
 import shlex
 from collections.abc import Iterator
 from dataclasses import fields
@@ -15,8 +17,10 @@ from PIL import Image
 
 import impasto as library
 from browser import page_at
-from impasto import images, studies
+from impasto import fingerprint, images, studies
 from impasto.errors import SettingError
+from impasto.evaluation import judge
+from impasto.reports.manifest import NAME
 from impasto.settings import settings_for
 from impasto.studies import figures, measures, report
 from small import ROOT, Run
@@ -80,7 +84,7 @@ def written(photo: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[list
 def test_a_study_writes_figure_numbers_and_page(written: tuple[list[str], Path]) -> None:
     _, folder = written
     names = {file.name for file in folder.iterdir()}
-    assert names == {*studies.OUTPUTS, "notes", "steps=1.png", "steps=3.png", "steps=5.png"}
+    assert names == {*studies.OUTPUTS, NAME, "steps=1.png", "steps=3.png", "steps=5.png"}
     with Image.open(folder / "figure.png") as figure:
         assert figure.width > 600
     assert (folder / "figure.pdf").read_bytes().startswith(b"%PDF")
@@ -91,6 +95,19 @@ def test_a_study_writes_figure_numbers_and_page(written: tuple[list[str], Path])
     assert 0 < float(rows[0]["lpips"]) < 1
     command = "--size 64 --precision float32 --marks 1 3 5 -o"
     assert command in (folder / "report.html").read_text("utf-8")
+
+
+def test_the_manifest_has_a_row_for_each_picture(written: tuple[list[str], Path]) -> None:
+    _, folder = written
+    lines = [json.loads(line) for line in (folder / NAME).read_text("utf-8").splitlines()]
+    assert lines[0] == {"of": "study"}
+    assert [row["output"] for row in lines[1:]] == ["steps=1.png", "steps=3.png", "steps=5.png"]
+    numbers = list(csv.DictReader(io.StringIO((folder / "numbers.csv").read_text("utf-8"))))
+    for row, number in zip(lines[1:], numbers, strict=True):
+        assert row["sha256"] == fingerprint.of_file(folder / row["output"])
+        assert row["history"][-1]["seconds"] == row["seconds"] == float(number["seconds"])
+        assert row["numbers"]["lpips"] == float(number["lpips"])
+    assert len({row["recipe"] for row in lines[1:]}) == 3
 
 
 def test_a_picture_on_the_way_is_that_of_a_run_so_long(
@@ -104,16 +121,39 @@ def test_a_picture_on_the_way_is_that_of_a_run_so_long(
     torch.testing.assert_close(found.pixels, alone.pixels, rtol=0, atol=1 / 255)
 
 
-def test_what_exists_is_not_painted_again(written: tuple[list[str], Path], impasto: Run) -> None:
+def test_what_exists_is_neither_painted_nor_measured_again(
+    written: tuple[list[str], Path], impasto: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
     words, folder = written
-    made = [folder / name for name in ("steps=1.png", "steps=5.png", "notes/steps=5.json")]
+    made = [folder / name for name in ("steps=1.png", "steps=5.png")]
     times = [file.stat().st_mtime_ns for file in made]
-    assert impasto(*words)[0] == 0
+    known = (folder / NAME).read_bytes()
+    with monkeypatch.context() as patch:
+        patch.setattr(judge, "Judge", None)
+        assert impasto(*words)[0] == 0
     assert [file.stat().st_mtime_ns for file in made] == times
+    assert (folder / NAME).read_bytes() == known
     Image.new("RGB", (64, 43)).save(made[0])  # another picture under its name is no result
     assert impasto(*words)[0] == 0
     assert made[0].stat().st_mtime_ns != times[0]
     assert images.recipe_of(made[0])["steps_taken"] == 1
+
+
+def test_a_study_goes_on_where_it_was_stopped(photo: Path, tmp_path: Path) -> None:
+    """Stopped after one of three pictures, and killed while the row of another was written."""
+    study = figures.optimizers([images.read(photo)], "poppies", {**TINY, "steps": 2})
+    study = dataclasses.replace(study, cells=study.cells[:3])
+    studies.prepare(tmp_path, studies.files_of(study), force=False)
+    stopped = studies.run(study, tmp_path, judged=False)
+    first = next(stopped)
+    stopped.close()
+    with (tmp_path / NAME).open("a") as manifest:
+        manifest.write('{"output": "optimizer=adam.png", "sha')
+    time = (tmp_path / "optimizer=lbfgs.png").stat().st_mtime_ns
+    found = list(studies.run(study, tmp_path, judged=False))
+    assert found[0].history == first.history
+    assert (tmp_path / "optimizer=lbfgs.png").stat().st_mtime_ns == time
+    assert len((tmp_path / NAME).read_text("utf-8").splitlines()) == 1 + 3
 
 
 def test_commands_paint_the_cells_again(photo: Path) -> None:

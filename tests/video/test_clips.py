@@ -2,7 +2,8 @@
 
 import resource
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -346,18 +347,50 @@ def test_a_stop_while_a_segment_is_closed_changes_nothing(
                 with monkeypatch.context() as patch:
                     patch.setattr(Unfinished, "_close", _stop)
                     with pytest.raises(KeyboardInterrupt):
-                        work.add(picture, i * 40, 40, {})
+                        work.add(i, picture, timed(i))
                 work = Unfinished(tmp_path / name, form, {}, True, False)
                 assert work.done == 4
             else:
-                work.add(picture, i * 40, 40, {})
+                work.add(i, picture, timed(i))
         return list(work.film())
 
     assert run("whole", stops=False) == run("stopped", stops=True)
 
 
-def _stop(_: Unfinished) -> None:
+def _stop(*_: object) -> None:
     raise KeyboardInterrupt
+
+
+ORDERS = [*range(11)], [*reversed(range(11))], [3, 9, 4, 0, 8, 1, 2, 10, 7, 5, 6]
+STOPS = "note", "_close", "_remove_used"
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_frames_in_any_order_make_the_same_film(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, order: Sequence[int]
+) -> None:
+    """Each frame is stopped at another of the places where a process may be killed: before the
+    row, before the segment, before the frames of the segment are removed."""
+    monkeypatch.setattr(module, "SEGMENT", 4)
+    form = Format.of(Clip(made(tmp_path / "in.mp4")), (64, 48), ".mp4", 65)
+    pictures = frames_for(form, 11)
+    whole = Unfinished(tmp_path / "whole", form, {}, False, False)
+    for i, picture in enumerate(pictures):
+        whole.add(i, picture, timed(i))
+    work = Unfinished(tmp_path / "work", form, {}, False, False)
+    for step, i in enumerate(order):
+        place = STOPS[step % len(STOPS)]
+        with monkeypatch.context() as patch:
+            patch.setattr(Unfinished, place, _stop)
+            with suppress(KeyboardInterrupt):
+                work.add(i, pictures[i], timed(i))
+        work = Unfinished(tmp_path / "work", form, {}, True, False)
+        assert (i in work.facts) is (place != "note")
+        if i not in work.facts:
+            work.add(i, pictures[i], timed(i))
+    assert work.facts == whole.facts
+    assert list(work.film()) == list(whole.film())
+    assert not list(work.folder.glob("frame-00000[0-3].npy"))  # none is of use any more
 
 
 def test_a_part_begins_at_zero_and_takes_its_sound_along(tmp_path: Path) -> None:
@@ -453,6 +486,11 @@ def frames_for(form: Format, count: int) -> list[np.ndarray]:
     return [source.integers(0, 255, (*form.size[::-1], 3), np.uint8) for _ in range(count)]
 
 
+def timed(number: int) -> dict[str, float]:
+    """What is known of a frame."""
+    return {"pts": 40 * number, "duration": 40, "flicker": 0.1 * number}
+
+
 def test_stopped_and_gone_on_is_the_same_film(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -466,14 +504,14 @@ def test_stopped_and_gone_on_is_the_same_film(
         for number, stop in enumerate((*stops, 12)):
             work = Unfinished(tmp_path / folder, form, recipe, resume=number > 0, force=False)
             assert work.done == done
-            assert all(
-                np.array_equal(a, b)
-                for a, b in zip(work.last(), pictures[max(0, done - 4) : done], strict=True)
-            )
+            for i in range(max(0, done - 4), done):
+                held = module.read_frame(work.folder, i)
+                assert held is not None
+                assert np.array_equal(held, pictures[i])
             for i in range(done, stop):
-                work.add(pictures[i], i * 40, 40, {"flicker": float(i)})
+                work.add(i, pictures[i], timed(i))
             done = stop
-        assert [facts["flicker"] for facts in work.facts] == list(range(12))
+        assert work.facts == {i: timed(i) for i in range(12)}
         return list(work.film())
 
     assert run("whole", ()) == run("stopped", (3, 5, 7, 11))
@@ -484,7 +522,7 @@ def test_a_folder_of_another_run_is_left_alone(tmp_path: Path) -> None:
     clip = Clip(made(tmp_path / "in.mp4"))
     form = Format.of(clip, (64, 48), ".mp4", 65)
     folder = tmp_path / "work"
-    Unfinished(folder, form, {"size": 64}, False, False).add(frames_for(form, 1)[0], 0, 40, {})
+    Unfinished(folder, form, {"size": 64}, False, False).add(0, frames_for(form, 1)[0], timed(0))
     with pytest.raises(PictureError, match="--resume"):
         Unfinished(folder, form, {"size": 64}, False, False)
     with pytest.raises(PictureError, match="other size"):

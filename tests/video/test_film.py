@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,27 +18,30 @@ from impasto.losses.pixels import TemporalTarget
 from impasto.objective import Styles, objective_of
 from impasto.painting import OptimizedRun
 from impasto.scene import Scene
-from impasto.settings import settings_for
+from impasto.settings import changed, settings_for
 from impasto.video import Clip, Film, flow, shot, unfinished
 from impasto.video import film as module
 from impasto.video.film import TEMPORAL
-from small import EXAMPLES, Run
+from small import EXAMPLES, Run, elsewhere, in_two_processes
 
 SIZE = 96, 64
 
 
-def shown(count: int, cut: int | None = None) -> list[np.ndarray]:
-    """A pan over the temple; from the cut on, one over the coffee."""
+def shown(count: int, cut: int | tuple[int, ...] | None = None) -> list[np.ndarray]:
+    """A pan over the temple; from the cut on, one over the coffee; from a second, the temple."""
     found = []
+    cuts = () if cut is None else (cut,) if isinstance(cut, int) else cut
     with Image.open(EXAMPLES / "china.jpg") as first, Image.open(EXAMPLES / "coffee.jpg") as second:
         grounds = [image.convert("RGB").resize((240, 160)) for image in (first, second)]
     for number in range(count):
-        ground = grounds[cut is not None and number >= cut]
+        ground = grounds[sum(number >= first for first in cuts) % 2]
         found.append(np.asarray(ground)[40:104, 20 + 3 * number : 116 + 3 * number])
     return found
 
 
-def filmed(path: Path, count: int = 6, cut: int | None = None, sound: bool = False) -> Path:
+def filmed(
+    path: Path, count: int = 6, cut: int | tuple[int, ...] | None = None, sound: bool = False
+) -> Path:
     """A clip of it."""
     with av.open(str(path), "w") as container:
         stream: Any = container.add_stream("libx264", rate=25, options={"crf": "10"})
@@ -174,6 +178,139 @@ def stopped(write: Any, after: int) -> Any:
                 raise KeyboardInterrupt
 
     return limited
+
+
+CUTS = 3, 5  # frames at which shots begin in the films that are painted shot by shot
+
+
+@pytest.fixture(scope="module")
+def three_shots(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A clip of three shots, in.mp4, and the film as it is painted in one go, whole.mp4."""
+    folder = tmp_path_factory.mktemp("shots")
+    list(film_of(filmed(folder / "in.mp4", 9, CUTS)).write(folder / "whole.mp4"))
+    return folder
+
+
+def test_the_shots_are_those_that_are_painted(tmp_path: Path) -> None:
+    film = film_of(filmed(tmp_path / "in.mp4", 9, CUTS))
+    assert film.shots() == [(0, 3), (3, 5), (5, 9)]
+    assert [frame.number - 1 for frame in film.paint() if frame.first] == [0, 3, 5]
+    assert film_of(filmed(tmp_path / "in.mp4", 3)).shots() == [(0, 3)]
+
+
+@pytest.mark.parametrize("preset", ["instant", "draft"])
+def test_shots_painted_elsewhere_make_the_same_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, preset: str
+) -> None:
+    monkeypatch.setattr(unfinished, "SEGMENT", 4)
+    monkeypatch.setattr(shot, "LEAST_SKETCH", 16)  # frames between are carried along, too
+    monkeypatch.setattr(shot, "FEWEST", 2)
+    source = filmed(tmp_path / "in.mp4", 9, CUTS)
+    settings = settings_for(preset, size=96, precision="float32")
+    if preset == "draft":
+        settings = changed(settings, coarsest=0, steps=3, matching_weight=0)
+    tasks: list[shot.ShotTask] = []
+
+    def noted(make: Any, given: Any) -> Any:
+        tasks.extend(given)
+        return elsewhere(make, given)
+
+    whole, spread = (Film(Clip(source), "great-wave", settings) for _ in range(2))
+    frames = list(whole.write(tmp_path / "whole.mp4"))
+    others = list(spread.write(tmp_path / "out.mp4", spread=noted))
+    assert [(task.begin, task.end) for task in tasks] == [(5, 9), (0, 3), (3, 5)]  # longest first
+    assert whole.history == spread.history
+    assert (tmp_path / "out.mp4").read_bytes() == (tmp_path / "whole.mp4").read_bytes()
+    assert [frame.number for frame in others] == [4, 5, 1, 2, 3, 6, 7, 8, 9]
+    for other in others:
+        one = frames[other.number - 1]
+        assert torch.equal(one.pixels, other.pixels)
+        assert (one.seconds, one.first, one.flicker) == (other.seconds, other.first, other.flicker)
+
+
+def test_two_processes_make_the_same_bytes(three_shots: Path, tmp_path: Path) -> None:
+    film, target = film_of(three_shots / "in.mp4"), tmp_path / "out.mp4"
+    list(film.write(target, spread=in_two_processes))
+    assert target.read_bytes() == (three_shots / "whole.mp4").read_bytes()
+    assert [path.name for path in tmp_path.iterdir()] == ["out.mp4"]
+
+
+def retried(make: Any, tasks: Any) -> Any:
+    """A spread whose every task is killed after a frame, and begun again by another process."""
+    work = make()
+    for task in tasks:
+        with pytest.raises(KeyboardInterrupt):
+            work(task, partial(_stop_at, 0))
+        shown: list[float] = []
+        rows = work(task, shown.append)
+        assert len(shown) == len(rows) - 1  # the frame that was there is not painted again
+        yield rows
+
+
+@pytest.mark.parametrize("spread", [None, elsewhere, retried])
+def test_stopped_within_shots_and_resumed_any_way(
+    three_shots: Path, tmp_path: Path, spread: Any
+) -> None:
+    """One shot is painted, and processes are killed at the second frame of one and at the first of
+    another: what they had painted is not painted again."""
+    source, target = three_shots / "in.mp4", tmp_path / "out.mp4"
+
+    def killed(make: Any, tasks: Any) -> Any:
+        assert [(task.begin, task.end) for task in tasks] == [(5, 9), (0, 3), (3, 5)]
+        work = make()
+        yield work(tasks[2], lambda part: None)
+        for task, stop in ((tasks[0], 2 / 4), (tasks[1], 1 / 3)):
+            with pytest.raises(KeyboardInterrupt):
+                work(task, partial(_stop_at, stop))
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        list(film_of(source).write(target, spread=killed))
+    rest = list(film_of(source).write(target, resume=True, spread=spread))
+    assert sorted(frame.number for frame in rest) == [2, 3, 8, 9]
+    assert target.read_bytes() == (three_shots / "whole.mp4").read_bytes()
+
+
+def test_a_stop_before_the_first_shot_is_done_keeps_its_frames(
+    three_shots: Path, tmp_path: Path
+) -> None:
+    def full(make: Any, tasks: Any) -> Any:
+        make()(tasks[0], lambda part: None)
+        raise PictureError("cannot write (No space left on device): free space")
+        yield
+
+    film = film_of(three_shots / "in.mp4")
+    with pytest.raises(PictureError, match="4 finished frames are kept"):
+        list(film.write(tmp_path / "out.mp4", spread=full))
+    rest = list(film.write(tmp_path / "out.mp4", resume=True))
+    assert [frame.number for frame in rest] == [1, 2, 3, 4, 5]
+
+
+def test_frames_that_were_written_elsewhere_are_missed(three_shots: Path, tmp_path: Path) -> None:
+    def gone(make: Any, tasks: Any) -> Any:
+        rows = make()(tasks[-1], lambda part: None)
+        (tmp_path / "out.mp4.unfinished" / rows[0]["output"]).unlink()
+        yield rows
+
+    film = film_of(three_shots / "in.mp4")
+    with pytest.raises(PictureError, match="a place with -o that all processes see"):
+        list(film.write(tmp_path / "out.mp4", spread=gone))
+
+
+def test_a_film_of_one_shot_is_painted_here(tmp_path: Path) -> None:
+    film = film_of(filmed(tmp_path / "in.mp4", 2))
+    assert len(list(film.write(tmp_path / "out.mp4", spread=None))) == 2
+    (tmp_path / "out.mp4").unlink()
+    assert len(list(film.write(tmp_path / "out.mp4", spread=_nowhere))) == 2
+
+
+def _nowhere(make: Any, tasks: Any) -> Any:
+    raise AssertionError("one shot needs no other process")
+
+
+def _stop_at(stop: float, now: float) -> None:
+    if now >= stop:
+        raise KeyboardInterrupt
 
 
 def test_optimized_frames_start_from_the_last_and_are_held_to_it(tmp_path: Path) -> None:

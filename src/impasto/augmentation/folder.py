@@ -5,20 +5,23 @@ for made in stylized(plan, StyleTransfer(["great-wave"], p=1.0, seed=0)):
     print(made)
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from copy import deepcopy
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from impasto import fingerprint, images
-from impasto.augmentation.manifest import JOURNAL, LINES, Entry, Manifest
+from impasto.augmentation.manifest import TABLE, Entry, table
 from impasto.augmentation.transform import Draw, StyleTransfer
 from impasto.errors import PictureError, SettingError
 from impasto.images import Picture
 from impasto.images.files import expanded
 from impasto.images.folder import pictures_in
+from impasto.machine.tasks import Show, Spread, Work, one_by_one
+from impasto.reports.manifest import NAME, Manifest, Row
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,10 @@ class Skipped:
 
     source: str
     reason: str
+
+
+Made = list[Entry | Skipped]
+"""What became of one picture: the entries of its copies, or one Skipped."""
 
 
 @dataclass(frozen=True)
@@ -85,62 +92,86 @@ def plan_copy(
 
 
 def stylized(
-    plan: CopyPlan, transfer: StyleTransfer, device: torch.device | str = "cpu"
+    plan: CopyPlan,
+    transfer: StyleTransfer,
+    device: torch.device | str = "cpu",
+    spread: Spread = one_by_one,
 ) -> Iterator[Entry | Skipped]:
-    """Write the copy, and yield each picture once it is there; at the end write the manifest.
+    """Write the copy, and yield each picture once it is there; at the end write the table.
 
-    Copy k is what the transform, which must have a seed, makes of a picture in epoch k. A picture
-    that cannot be read is skipped. Raises PictureError, with whole pictures left behind, where one
+    Copy k is what the transform, which must have a seed, makes of a picture in epoch k. `spread`
+    says in which processes pictures are painted; the copy is the same in all. A picture that
+    cannot be read is skipped. Raises PictureError, with whole pictures left behind, where one
     cannot be written.
     """
     if transfer.seed is None:
         raise SettingError("the transform has no seed: give it one, such as StyleTransfer(seed=0)")
-    manifest = Manifest(plan.output, _facts(plan, transfer))
-    done = manifest.earlier() if plan.resume else {}
-    manifest.begin(done)
-    entries: list[Entry] = []
+    manifest = Manifest(plan.output / NAME, _facts(plan, transfer))
+    known = manifest.rows() if plan.resume else []
+    (plan.output / TABLE).unlink(missing_ok=True)
+    manifest.begin(known)
+    earlier = {row["output"]: entry for row in known if (entry := Entry.of(row)) is not None}
+    found: dict[str, Made] = {}
+    left = []
     for source in plan.sources:
-        found = _still_there(plan, source, done)
-        if not found:
-            try:
-                found = list(_made(plan, source, transfer, device))
-            except _Unreadable as error:
-                yield Skipped(source.as_posix(), str(error))
-                continue
-            manifest.add(found)
-        entries += found
-        yield from found
-    manifest.finish(entries)
-
-
-class _Unreadable(Exception):
-    """A picture of the folder is none."""
-
-
-def _made(
-    plan: CopyPlan, source: Path, transfer: StyleTransfer, device: torch.device | str
-) -> Iterator[Entry]:
-    """Write all copies of one picture."""
-    try:
-        data = (plan.folder / source).read_bytes()
-        picture = images.read(data, str(source))
-    except (OSError, PictureError) as error:
-        raise _Unreadable(str(error)) from None
-    targets = plan.targets(source)
-    pixels = (picture.pixels * 255).round().to(torch.uint8)
-    draws = [_draw(transfer, pixels, copy) for copy, _ in targets]
-    painted = transfer.paint(pixels.expand(len(draws), -1, -1, -1).to(device), draws).cpu()
-    for (copy, name), draw, each in zip(targets, draws, painted, strict=True):
-        if copy:
-            result = Picture(each[None].float() / 255, picture.alpha)
-            made = images.encode(result, images.FORMATS[name.suffix.lower()])
+        if whole := _still_there(plan, source, earlier):
+            found[source.as_posix()] = whole
+            yield from whole
         else:
-            made = data
-        target = plan.output / name
-        images.make_folder(target.parent)
-        images.write_bytes(made, target)
-        digests = fingerprint.sha256(data), fingerprint.sha256(made)
-        yield _entry(source, name, copy, draw, transfer, digests)
+            left.append(source)
+    for made in spread(CopyPainter(plan, transfer, device), left):
+        manifest.add(_rows(plan, made))
+        found[made[0].source] = made
+        yield from made
+    ordered = [found[source.as_posix()] for source in plan.sources]
+    manifest.begin(row for made in ordered for row in _rows(plan, made))
+    entries = (one for made in ordered for one in made if isinstance(one, Entry))
+    images.write_bytes(table(entries), plan.output / TABLE)
+
+
+@dataclass(frozen=True, eq=False)
+class CopyPainter:
+    """Paints a copy's pictures in any process: a `machine.tasks.Make` whose tasks are sources.
+
+    The call returns work(source, show), which writes all copies of a source of the plan and returns
+    their entries, or the one Skipped of a source that cannot be read. Pickled, it holds 4 kB for
+    each painting; the network is loaded at the first picture.
+    """
+
+    plan: CopyPlan
+    transfer: StyleTransfer
+    device: torch.device | str = "cpu"
+
+    def __call__(self) -> Work[Path, Made]:
+        """What paints, with a transform of its own: processes may share the epoch of one."""
+        return replace(self, transfer=deepcopy(self.transfer)).made
+
+    def made(self, source: Path, show: Show) -> Made:
+        """Write all copies of one picture."""
+        try:
+            data = (self.plan.folder / source).read_bytes()
+            picture = images.read(data, str(source))
+        except (OSError, PictureError) as error:
+            return [Skipped(source.as_posix(), str(error))]
+        targets = self.plan.targets(source)
+        pixels = (picture.pixels * 255).round().to(torch.uint8)
+        draws = [_draw(self.transfer, pixels, copy) for copy, _ in targets]
+        batch = pixels.expand(len(draws), -1, -1, -1).to(self.device)
+        painted = self.transfer.paint(batch, draws).cpu()
+        found: Made = []
+        for (copy, name), draw, each in zip(targets, draws, painted, strict=True):
+            if copy:
+                result = Picture(each[None].float() / 255, picture.alpha)
+                made = images.encode(result, images.FORMATS[name.suffix.lower()])
+            else:
+                made = data
+            target = self.plan.output / name
+            images.make_folder(target.parent)
+            images.write_bytes(made, target)
+            digests = fingerprint.sha256(data), fingerprint.sha256(made)
+            found.append(_entry(source, name, copy, draw, self.transfer, digests))
+            show(len(found) / len(targets))
+        return found
 
 
 def _draw(transfer: StyleTransfer, pixels: torch.Tensor, copy: int) -> Draw | None:
@@ -193,7 +224,7 @@ def _check_output(plan: CopyPlan, force: bool) -> None:
         raise SettingError("--resume keeps what is there and --force overwrites it: choose one")
     if not plan.output.is_dir() or not any(plan.output.iterdir()):
         return
-    begun = any((plan.output / name).is_file() for name in (JOURNAL, LINES))
+    begun = (plan.output / NAME).is_file()
     if plan.resume and not begun:
         raise PictureError(f"{plan.output} holds no copy to go on with: name another with -o")
     if not plan.resume and not force:
@@ -202,8 +233,9 @@ def _check_output(plan: CopyPlan, force: bool) -> None:
 
 
 def _facts(plan: CopyPlan, transfer: StyleTransfer) -> dict[str, Any]:
-    """What a copy depends on: the first line of the journal."""
+    """What a copy depends on: the first line of the manifest."""
     return {
+        "of": "augment",
         "folder": plan.folder.resolve().name,
         "styles": list(transfer.names),
         "styles_sha256": fingerprint.short(transfer.mean),
@@ -218,18 +250,32 @@ def _facts(plan: CopyPlan, transfer: StyleTransfer) -> dict[str, Any]:
     }
 
 
-def _still_there(plan: CopyPlan, source: Path, done: dict[str, list[Entry]]) -> list[Entry]:
+def _rows(plan: CopyPlan, made: Made) -> list[Row]:
+    """What the manifest says of a picture: a row for each copy, or for each that could not be."""
+    rows = []
+    for one in made:
+        if isinstance(one, Entry):
+            rows.append(one.row())
+        else:
+            names = [name.as_posix() for _, name in plan.targets(Path(one.source))]
+            rows += [{"source": one.source, "output": n, "error": one.reason} for n in names]
+    return rows
+
+
+def _still_there(plan: CopyPlan, source: Path, earlier: Mapping[str, Entry]) -> Made:
     """The entries of a picture that is as it was, as all its copies are; or none."""
-    latest = {entry.output: entry for entry in done.get(source.as_posix(), [])}
-    found = [latest.get(name.as_posix()) for _, name in plan.targets(source)]
-    whole = [
-        entry
-        for entry in found
-        if entry is not None
-        and _is_whole(plan.folder / source, entry.source_sha256)
-        and _is_whole(plan.output / entry.output, entry.sha256)
-    ]
-    return whole if len(whole) == len(found) else []
+    found: Made = []
+    for _, name in plan.targets(source):
+        entry = earlier.get(name.as_posix())
+        if (
+            entry is None
+            or entry.source != source.as_posix()
+            or not _is_whole(plan.folder / source, entry.source_sha256)
+            or not _is_whole(plan.output / name, entry.sha256)
+        ):
+            return []
+        found.append(entry)
+    return found
 
 
 def _is_whole(file: Path, digest: str) -> bool:

@@ -33,22 +33,20 @@ class Manifest:
 
         SettingError where an earlier run had other facts, or the file is no manifest.
         """
-        try:
-            lines = self.path.read_bytes().split(b"\n")
-        except FileNotFoundError:
-            return []
-        except OSError as error:
-            raise PictureError(
-                f"cannot read {self.path} ({error.strerror}): name another place with -o"
-            ) from None
+        lines = self._lines()
         found: dict[str, Row] = {}
-        for line in lines[1:-1]:  # a line that ends is whole
+        for line in lines[1:]:
             row = _object_in(line)
             if row is not None and isinstance(row.get("output"), str):
                 found[row["output"]] = row
-        if len(lines) > 1:
+        if lines:
             self._check_same(_object_in(lines[0]))
         return list(found.values())
+
+    def others(self) -> list[str]:
+        """The names of the facts that an earlier run had otherwise, or did not note."""
+        before = _object_in(b"".join(self._lines()[:1])) or {}
+        return [name for name, value in self.facts.items() if before.get(name) != value]
 
     def begin(self, rows: Iterable[Row] = ()) -> None:
         """Start the file with the facts and the rows that hold. PictureError where the disk
@@ -66,6 +64,17 @@ class Manifest:
                 os.fsync(file.fileno())
         except OSError as error:
             raise PictureError(f"cannot write {self.path} ({error.strerror}): free space") from None
+
+    def _lines(self) -> list[bytes]:
+        """The whole lines that are there: the last of a run that was killed may have no end."""
+        try:
+            return self.path.read_bytes().split(b"\n")[:-1]
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise PictureError(
+                f"cannot read {self.path} ({error.strerror}): name another place with -o"
+            ) from None
 
     def _check_same(self, before: Row | None) -> None:
         if before is None:

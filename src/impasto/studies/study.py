@@ -1,7 +1,7 @@
 """A study: cells in rows and columns, each a picture of its own in a folder, with its recipe.
 
-What is there already, painted the same way, is neither painted nor measured again: a study that
-was stopped goes on where it was.
+The folder's manifest has a row for each picture. What is there already, painted the same way, is
+neither painted nor measured again: a study that was stopped goes on where it was.
 """
 
 import json
@@ -12,17 +12,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from impasto import fingerprint, images, machine
-from impasto.errors import ImpastoError, PictureError
+from impasto.errors import PictureError
 from impasto.images import Picture
 from impasto.painting import start_run
 from impasto.painting.run import Record
+from impasto.reports.manifest import NAME, Manifest
 from impasto.scene import Scene
 from impasto.settings import Settings
 
 if TYPE_CHECKING:
     from impasto.evaluation.judge import Judge
-
-NOTES = "notes"  # the folder for what is known of each picture
 
 Numbers = dict[str, float]
 
@@ -89,15 +88,17 @@ def run(study: Study, folder: Path, judged: bool = True) -> Iterator[StudyPictur
     Cells of one run (the same but for `after`) are painted in one go. Raises ImpastoError for
     what cannot be painted.
     """
+    journal = _Journal(folder)
     judges: dict[tuple[int, str], Judge] = {}
     for _, group in groupby(study.cells, key=_run_of):
         cells = list(group)
-        for cell, picture, history in _painted(cells, folder):
+        for cell, picture, history in _painted(cells, journal):
             numbers: Numbers = {}
             if judged:
                 key = id(cell.content), cell.style
-                numbers = _judged(cell, picture, folder, judges, key)
+                numbers = _judged(cell, picture, journal, judges, key)
             yield StudyPicture(cell, picture, numbers, history)
+    journal.begin()
 
 
 def file_of(cell: Cell, folder: Path) -> Path:
@@ -113,77 +114,96 @@ def content_file(cell: Cell, folder: Path) -> Path:
 def files_of(study: Study) -> set[str]:
     """The names of all that the cells of a study leave in its folder."""
     made = {content_file(cell, Path()).name for cell in study.cells if cell.content.origin is None}
-    return {f"{cell.name}.png" for cell in study.cells} | made | {NOTES}
+    return {f"{cell.name}.png" for cell in study.cells} | made | {NAME}
+
+
+class _Journal:
+    """What is known of each picture in a study's folder, and its manifest, which is begun anew."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.manifest = Manifest(folder / NAME, {"of": "study"})
+        self.rows = {row["output"]: row for row in self.manifest.rows()}
+        self.begin()
+
+    def begin(self) -> None:
+        """Write a row for each picture, its newest."""
+        self.manifest.begin(self.rows.values())
+
+    def add(self, cell: Cell, **known: Any) -> None:
+        """Note more of a cell's picture."""
+        name = file_of(cell, self.folder).name
+        self.rows[name] = self.rows.get(name, {}) | {"output": name} | known
+        self.manifest.add([self.rows[name]])
+
+    def of(self, cell: Cell) -> dict[str, Any]:
+        """What is known of a cell's picture; nothing of one that was never painted."""
+        return self.rows.get(file_of(cell, self.folder).name, {})
 
 
 def _run_of(cell: Cell) -> tuple[Any, ...]:
     return id(cell.content), cell.style, cell.settings
 
 
-def _painted(cells: Sequence[Cell], folder: Path) -> Iterator[tuple[Cell, Picture, list[Record]]]:
+def _painted(
+    cells: Sequence[Cell], journal: _Journal
+) -> Iterator[tuple[Cell, Picture, list[Record]]]:
     """The cells of one run: read if they were painted the same way before, else painted."""
     scene = Scene(cells[0].content, cells[0].style, cells[0].settings)
-    known = [_known(cell, scene, folder) for cell in cells]
-    if all(found is not None for found in known):
-        for cell, found in zip(cells, known, strict=True):
-            assert found is not None
-            yield cell, *found
+    if all(_is_there(cell, scene, journal) for cell in cells):
+        for cell in cells:
+            yield cell, images.read(file_of(cell, journal.folder)), journal.of(cell)["history"]
         return
     painter, seconds = start_run(scene), []
     if cells[0].content.origin is None:  # made here: its commands need a file
-        images.write_bytes(images.encode(cells[0].content), content_file(cells[0], folder))
+        data = images.encode(cells[0].content)
+        images.write_bytes(data, content_file(cells[0], journal.folder))
     wanted = {cell.after: cell for cell in cells}
     for step in painter.paint():
         seconds.append(painter.seconds)
         number = step.step if step.step in wanted or step.step < step.steps else None
         if number not in wanted:
             continue
-        cell = wanted[number]
-        result = step.result()
-        result.save(file_of(cell, folder))
+        cell, result = wanted[number], step.result()
+        file = file_of(cell, journal.folder)
+        result.save(file)
         history = [r | {"seconds": s} for r, s in zip(result.history, seconds, strict=True)]
-        note = {"picture": _digest(cell, folder), "history": history}
-        images.write_bytes(json.dumps(note).encode(), _note(cell, folder))
-        yield cell, images.read(file_of(cell, folder)), history
+        journal.add(
+            cell, sha256=fingerprint.of_file(file), recipe=_recipe(cell, scene),
+            seconds=seconds[-1], history=history, numbers=None,
+        )  # fmt: skip
+        yield cell, images.read(file), history
 
 
-def _known(cell: Cell, scene: Scene, folder: Path) -> tuple[Picture, list[Record]] | None:
-    """A cell's picture and history, if both are there and it was painted the same way."""
-    if not file_of(cell, folder).exists() or not _note(cell, folder).exists():
-        return None
-    try:
-        recipe = images.recipe_of(file_of(cell, folder))
-        note = json.loads(_note(cell, folder).read_text("utf-8"))
-    except (ImpastoError, ValueError, OSError):
-        return None
-    same = recipe.get("settings") == scene.recorded_settings()
-    same = same and recipe.get("inputs") == scene.fingerprints
-    same = same and cell.after in (None, recipe.get("steps_taken"))
-    if not same or note.get("picture") != _digest(cell, folder):
-        return None
-    return images.read(file_of(cell, folder)), note["history"]
+def _recipe(cell: Cell, scene: Scene) -> str:
+    """A hash of all that a cell's picture depends on."""
+    made = scene.recorded_settings(), scene.fingerprints, cell.after
+    return fingerprint.short(json.dumps(made, sort_keys=True))
+
+
+def _is_there(cell: Cell, scene: Scene, journal: _Journal) -> bool:
+    """Whether a cell's picture is as it was written, and was painted the same way."""
+    file, row = file_of(cell, journal.folder), journal.of(cell)
+    if not file.is_file() or row.get("recipe") != _recipe(cell, scene):
+        return False
+    return bool(row.get("sha256") == fingerprint.of_file(file))
 
 
 def _judged(
-    cell: Cell, picture: Picture, folder: Path, judges: dict[Any, "Judge"], key: Any
+    cell: Cell, picture: Picture, journal: _Journal, judges: dict[Any, "Judge"], key: Any
 ) -> Numbers:
-    """The judge's numbers, and seconds and losses; from the cell's note if it has them."""
+    """The judge's numbers, and seconds and losses; from the manifest if that has them."""
     from impasto.evaluation.judge import NUMBERS, Judge
 
-    note: dict[str, Any] = json.loads(_note(cell, folder).read_text("utf-8"))
-    if "numbers" not in note:
+    found: Numbers | None = journal.of(cell)["numbers"]
+    if found is None:
         if key not in judges:
             judges[key] = Judge(cell.content, cell.style)
-        verdict = judges[key].judge(picture)
-        numbers = {name: getattr(verdict, name) for name in NUMBERS}
-        last = note["history"][-1]
-        note["numbers"] = numbers | {
-            "steps": len(note["history"]),
-            "seconds": last["seconds"],
-            "loss": last["total"],
-        }
-        images.write_bytes(json.dumps(note).encode(), _note(cell, folder))
-    found: Numbers = note["numbers"]
+        verdict, history = judges[key].judge(picture), journal.of(cell)["history"]
+        found = {name: getattr(verdict, name) for name in NUMBERS}
+        last = history[-1]
+        found |= {"steps": len(history), "seconds": last["seconds"], "loss": last["total"]}
+        journal.add(cell, numbers=found)
     return found
 
 
@@ -203,7 +223,7 @@ def prepare(folder: Path, names: set[str], force: bool) -> None:
     """Make the folder. PictureError if there are files in it that no earlier run wrote, or a name
     would be too long."""
     for name in names:
-        images.check_name(f"{Path(name).stem}.json")  # the longest: that of its note
+        images.check_name(name)
     if folder.exists() and not folder.is_dir():
         raise PictureError(f"{folder} is a file: name a folder with -o")
     there = sorted(file.name for file in folder.iterdir()) if folder.is_dir() else []
@@ -213,18 +233,10 @@ def prepare(folder: Path, names: set[str], force: bool) -> None:
             f"{folder} has other files in it ({others[0]}): name another with -o, or add to it "
             "with --force"
         )
-    images.make_folder(folder / NOTES)
+    images.make_folder(folder)
 
 
 def stem(parts: Mapping[str, Any]) -> str:
     """A name for files, of what changes and its values."""
     words = [f"{name}={value}" if name else str(value) for name, value in parts.items()]
     return "-".join(words).replace("/", "_").replace(":", "_").replace(" ", "_")
-
-
-def _note(cell: Cell, folder: Path) -> Path:
-    return folder / NOTES / f"{cell.name}.json"
-
-
-def _digest(cell: Cell, folder: Path) -> str:
-    return fingerprint.of_file(file_of(cell, folder))[: fingerprint.DIGITS]

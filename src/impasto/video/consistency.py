@@ -7,8 +7,9 @@ with the one before, after painting; and it is painted on a grid that follows th
 networks with a stride paint another pattern wherever something moves by no multiple of it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from jaxtyping import Float
@@ -45,6 +46,17 @@ def is_cut(
         return False
     same = (photo - moved.carried(before)).abs().mean(1, keepdim=True) < SAME
     return float((moved.reliable * same).mean()) < LEAST_SHOWN
+
+
+def shots_in(photos: Iterable[Float[Tensor, "1 3 h w"]]) -> list[tuple[int, int]]:
+    """The shots of a film's frames, as their first frame and the one after their last, from 0."""
+    begins, count = [], 0
+    before: Tensor | None = None
+    for number, photo in enumerate(photos):
+        if before is None or _begins_shot(before, photo):
+            begins.append(number)
+        before, count = photo, number + 1
+    return list(pairwise([*begins, count]))
 
 
 def blended(
@@ -96,6 +108,13 @@ def camera_after(place: tuple[float, float], moved: Motion | None) -> tuple[floa
         return 0.0, 0.0
     x, y = moved.backward[0].flatten(1).median(1).values.tolist()
     return place[0] + x, place[1] + y
+
+
+def _begins_shot(before: Tensor, photo: Tensor) -> bool:
+    """Whether there is a cut; the flow is looked for only where the colors leave it open."""
+    if _histogram_change(before, photo) <= LEAST_CHANGE:
+        return False
+    return is_cut(before, photo, flow.motion(before, photo))
 
 
 def _histogram_change(a: Tensor, b: Tensor) -> float:

@@ -2,12 +2,15 @@
 
 `Film.paint` is a stream of painted frames; `Film.write` keeps each of them beside the output as it
 comes, so that a run that was stopped goes on, and writes the film at the end. How frames are held
-together is told in `consistency.py`. Only the last few frames are in memory.
+together is told in `consistency.py`. Only the last few frames are in memory. `ShotPainter` paints
+the shots, which know nothing of each other, in as many processes as there are.
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +24,25 @@ from impasto import fingerprint, images, machine
 from impasto.errors import PictureError, SettingError
 from impasto.images import Picture
 from impasto.images.files import expanded
+from impasto.machine.tasks import Show, Spread, Work
 from impasto.painting import OnePassRun, OptimizedRun, start_run
+from impasto.reports.manifest import Row
 from impasto.scene import AnyPicture, Region, Scene, Style
 from impasto.settings import Settings, changed
-from impasto.video import flow
+from impasto.video import consistency, flow
 from impasto.video.consistency import Seen
 from impasto.video.reading import Clip, Frame
-from impasto.video.shot import Shot
-from impasto.video.unfinished import Facts, Unfinished
+from impasto.video.shot import Shot, ShotTask, tasks_for
+from impasto.video.unfinished import (
+    KEPT,
+    Facts,
+    Unfinished,
+    facts_in,
+    read_frame,
+    row_of,
+    shot_manifest,
+    write_frame,
+)
 from impasto.video.writing import Format, check_output, check_suffix, join
 
 TEMPORAL = 0.6  # how strongly frames are held together, 0 to 1
@@ -114,19 +128,24 @@ class Film:
         self.one_pass = run if isinstance(run, OnePassRun) else None
         self.engine = run.engine if isinstance(run, OptimizedRun) else None
         self.compute = run.compute
-        self.history: list[Facts] = []
-        """What is known of each painted frame."""
+        self.again = partial(
+            Film, clip, style, settings, mask=mask, style_mask=style_mask, regions=regions,
+            keep=keep, temporal=temporal, every=every,
+        )  # fmt: skip
+        """Makes the same film in another process."""
+        self.history: dict[int, Facts] = {}
+        """What is known of each painted frame, by its number, from 0."""
 
     @property
     def flicker(self) -> float:
         """The mean of `flow.flicker` over all frames painted so far."""
-        found = [facts["flicker"] for facts in self.history if "flicker" in facts]
+        ordered = [facts for _, facts in sorted(self.history.items())]
+        found = [facts["flicker"] for facts in ordered if "flicker" in facts]
         return float(np.mean(found)) if found else 0.0
 
     def paint(self) -> Iterator[FilmFrame]:
         """Every frame, in order. PictureError where the clip turns out to be damaged."""
-        for _, painted in self.compute.stepwise(self._frames([], ())):
-            yield painted
+        return self.compute.stepwise(self._frames({}))
 
     def write(
         self,
@@ -136,22 +155,26 @@ class Film:
         sound: bool = True,
         resume: bool = False,
         force: bool = False,
+        spread: Spread | None = None,
     ) -> Iterator[FilmFrame]:
         """Paint every frame and write the film, whole or not at all, once the last was taken.
 
         What is finished is kept in the folder TARGET.unfinished meanwhile; with `resume` its frames
         are not painted again, and the film is the same as without the interruption. quality: 0 to
-        100. `force` overwrites what exists. Raises ImpastoError.
+        100. `force` overwrites what exists. `spread` says in which processes shots are painted,
+        where there are several: the film is the same, but frames come shot by shot, in any order
+        of shots. Raises ImpastoError.
         """
         path = expanded(target)
         film = self._format(path, quality, sound, force)
         folder = images.companion(path, ".unfinished")
         work = Unfinished(folder, film, self.recipe(quality), resume, force)
         try:
-            frames = self._frames(work.facts, work.last())
-            for frame, painted in self.compute.stepwise(frames):
-                work.add(_bytes(painted.pixels), frame.pts, frame.duration, self.history[-1])
-                yield painted
+            tasks = [] if spread is None else tasks_for(self.shots(), work.facts)
+            if spread is None or len(tasks) < 2:
+                yield from self._in_one_go(work)
+            else:
+                yield from self._shot_by_shot(work, spread, tasks)
             recipe = self.recipe(quality) | {"flicker": self.flicker}
             join(work.film(), self.clip, film, path, sound, recipe)
         except PictureError as error:
@@ -161,6 +184,29 @@ class Film:
             if not work.done:
                 work.remove()
         work.remove()
+
+    def shots(self) -> list[tuple[int, int]]:
+        """The first frame of each shot and the one after its last, from 0: each frame of the clip
+        is read, none is painted. PictureError where the clip turns out to be damaged."""
+        with self.compute.tuned():
+            frames = self.clip.frames(self.read_size)
+            return consistency.shots_in(self._cropped(frame).pixels for frame in frames)
+
+    def paint_shot(self, folder: Path, task: ShotTask, show: Show) -> list[Row]:
+        """Paint the frames of a shot that are left, into the folder of the film on its way; their
+        rows of its manifest. What a process that was killed had painted of it is kept."""
+        journal = shot_manifest(folder, task.begin)
+        rows = journal.rows()
+        journal.begin(rows)
+        finished = task.finished | facts_in(rows)
+        frames = self._frames(finished, folder, task.begin, task.end)
+        for painted in self.compute.stepwise(frames):
+            number = painted.number - 1
+            write_frame(folder, number, _bytes(painted.pixels))
+            rows.append(row_of(number, self.history[number]))
+            journal.add(rows[-1:])
+            show((number + 1 - task.begin) / (task.end - task.begin))
+        return rows
 
     def recipe(self, quality: int = QUALITY) -> dict[str, Any]:
         """How the film is made, as JSON holds it."""
@@ -189,39 +235,75 @@ class Film:
         check_output(path, self.clip, film, sound)
         return film
 
+    def _in_one_go(self, work: Unfinished) -> Iterator[FilmFrame]:
+        """Paint the frames that are left in their order, in this process."""
+        for painted in self.compute.stepwise(self._frames(work.facts, work.folder)):
+            number = painted.number - 1
+            work.add(number, _bytes(painted.pixels), self.history[number])
+            yield painted
+
+    def _shot_by_shot(
+        self, work: Unfinished, spread: Spread, tasks: Sequence[ShotTask]
+    ) -> Iterator[FilmFrame]:
+        """Have the shots painted wherever the spread does, and take their frames as they come."""
+        self.history = dict(work.facts)
+        for rows in spread(ShotPainter(self.again, work.folder), tasks):
+            work.note(rows)
+            self.history |= facts_in(rows)
+            for number in facts_in(rows):
+                held = read_frame(work.folder, number)
+                if held is not None:
+                    yield self._shown(number, _pixels(held))
+            work.pack()
+
     def _frames(
-        self, facts: list[Facts], finished: Sequence[NDArray[np.uint8]]
-    ) -> Iterator[tuple[Frame, FilmFrame]]:
-        """The frames after those that are done, of which the last are given; their facts go into
-        `self.history`."""
-        shot, done = self._shot(), len(facts)
-        self.history = list(facts)
+        self,
+        finished: Mapping[int, Facts],
+        folder: Path | None = None,
+        begin: int = 0,
+        end: int | None = None,
+    ) -> Iterator[FilmFrame]:
+        """The frames from a number on, up to the end, but for those that are finished: their facts
+        are given, and their files are in the folder. The facts of all go into `self.history`."""
+        shot, self.history = self._shot(), dict(finished)
         machine.keep_large_buffers()
-        first = done - len(finished)
-        if facts and self.scene.words:  # masks follow the flow from the shot's first frame on
-            first = min(first, int(facts[first]["begun"]))
-        for frame in self.clip.frames(self.read_size, first):
+        frames = self.clip.frames(self.read_size, self._first_seen(finished, begin))
+        for frame in takewhile(lambda frame: end is None or frame.number < end, frames):
             photo = self._cropped(frame)
             moved = shot.motion_to(photo.pixels)
             shot.follow(photo, moved, frame.number)
-            if frame.number < done:
-                # before the last few only the flow counts
-                late = frame.number >= done - len(finished)
-                pixels = _pixels(finished[frame.number - done]) if late else photo.pixels
-                shot.take(Seen(photo.pixels, pixels), moved)
-                shot.load(facts[frame.number])
+            if frame.number in finished:
+                held = None if folder is None else read_frame(folder, frame.number)
+                # long before those that are painted only the flow counts
+                painted = photo.pixels if held is None else _pixels(held)
+                shot.take(Seen(photo.pixels, painted), moved)
+                shot.load(finished[frame.number])
                 continue
-            pixels = _pixels(
-                _bytes(shot.painted(photo, moved, frame.number))
-            )  # the next one sees what is kept
-            error = None
+            painted = shot.painted(photo, moved, frame.number)
+            painted = _pixels(_bytes(painted))  # the next one sees what is kept
+            facts: Facts = {"pts": frame.pts, "duration": frame.duration}
             if moved is not None:
-                error = flow.warping_error(moved, shot.past[-1].painted, pixels)
-            shot.take(Seen(photo.pixels, pixels), moved)
-            self.history.append(shot.state() | ({} if error is None else {"flicker": error}))
-            seconds = self.clip.seconds(frame.pts)
-            count = max(self.clip.count, frame.number + 1)
-            yield frame, FilmFrame(frame.number + 1, count, seconds, pixels, moved is None, error)
+                facts["flicker"] = flow.warping_error(moved, shot.past[-1].painted, painted)
+            shot.take(Seen(photo.pixels, painted), moved)
+            self.history[frame.number] = shot.state() | facts
+            yield self._shown(frame.number, painted)
+
+    def _first_seen(self, finished: Mapping[int, Facts], begin: int) -> int:
+        """The first frame to read: the first one to paint looks back on those before it, and on
+        all of its shot where masks follow the flow."""
+        missing = begin
+        while missing in finished:
+            missing += 1
+        first = max(begin, missing - KEPT)
+        if first in finished and self.scene.words:
+            first = min(first, int(finished[first]["begun"]))
+        return first
+
+    def _shown(self, number: int, pixels: Tensor) -> FilmFrame:
+        """A painted frame, with what is known of it."""
+        facts, count = self.history[number], max(self.clip.count, number + 1)
+        seconds, flicker = self.clip.seconds(int(facts["pts"])), facts.get("flicker")
+        return FilmFrame(number + 1, count, seconds, pixels, flicker is None, flicker)
 
     def _shot(self) -> Shot:
         """What paints the frames of a shot, for this film."""
@@ -231,6 +313,24 @@ class Film:
         """A frame with even sides."""
         pixels = frame.pixels[..., : self.size[1], : self.size[0]].contiguous()
         return Picture(pixels, None, self.clip.name)
+
+
+@dataclass(frozen=True, eq=False)
+class ShotPainter:
+    """Paints the shots of a film in any process: a `machine.tasks.Make` of `ShotTask`s.
+
+    The call makes the film anew, and returns work(task, show), which paints what is left of a shot
+    into the folder of the film on its way, and returns the rows of its manifest: see
+    `Film.paint_shot`. `film` can be pickled where the arguments of the film can: paintings by
+    their names rather than open files.
+    """
+
+    film: Callable[[], Film]
+    folder: Path
+
+    def __call__(self) -> Work[ShotTask, list[Row]]:
+        """What paints a shot."""
+        return partial(self.film().paint_shot, self.folder)
 
 
 def _bytes(pixels: Float[Tensor, "1 3 h w"]) -> NDArray[np.uint8]:

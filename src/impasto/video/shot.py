@@ -1,7 +1,11 @@
-"""One shot of a film: each frame painted with an eye on those before it, up to the next cut."""
+"""One shot of a film: each frame painted with an eye on those before it, up to the next cut.
+
+No shot knows of another: as a `ShotTask` each can be painted in a process of its own.
+"""
 
 from collections import deque
-from dataclasses import replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
@@ -24,6 +28,30 @@ TEMPORAL_WEIGHT = 100.0  # of the temporal loss at `temporal` 0.5, in first fram
 LEAST_RELIABLE = 0.6  # of a frame, or it is painted whole whatever its number
 LEAST_SKETCH = 64  # px, shortest side of what is painted at half size
 FEWEST = 12  # steps of a frame that starts from the one before
+
+
+@dataclass(frozen=True)
+class ShotTask:
+    """The frames of a shot that are to be painted: from `begin` up to `end`, numbered from 0."""
+
+    begin: int
+    end: int
+    finished: dict[int, Facts]
+    """What is known of those that are there."""
+
+    @property
+    def left(self) -> int:
+        """How many are to be painted."""
+        return self.end - self.begin - len(self.finished)
+
+
+def tasks_for(shots: Iterable[tuple[int, int]], finished: Mapping[int, Facts]) -> list[ShotTask]:
+    """What is left of shots to be painted, the longest first: last, it would keep all waiting."""
+    tasks = [
+        ShotTask(begin, end, {n: finished[n] for n in range(begin, end) if n in finished})
+        for begin, end in shots
+    ]
+    return sorted((task for task in tasks if task.left), key=lambda task: -task.left)
 
 
 class Shot:
@@ -62,7 +90,7 @@ class Shot:
     def load(self, facts: Facts) -> None:
         """Go on from a state."""
         self.camera, self.loss = (facts["x"], facts["y"]), facts["loss"]
-        self.begun = int(facts.get("begun", self.begun))
+        self.begun = int(facts["begun"])
 
     def motion_to(self, photo: Tensor) -> Motion | None:
         """The motion since the last frame; None where a shot begins."""
