@@ -4,7 +4,6 @@ import contextlib
 import hashlib
 import http.server
 import io
-import multiprocessing
 import os
 import pickle
 import signal
@@ -14,7 +13,6 @@ import sys
 import threading
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -87,24 +85,6 @@ def elsewhere(make: Callable[[], Any], tasks: Sequence[Any]) -> Iterator[Any]:
     work = pickle.loads(pickle.dumps(make))()
     for task in reversed(pickle.loads(pickle.dumps(tasks))):
         yield pickle.loads(pickle.dumps(work(task, lambda part: None)))
-
-
-def in_two_processes(make: Callable[[], Any], tasks: Sequence[Any]) -> Iterator[Any]:
-    """Spread tasks over two processes that are spawned."""
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(2, context, _get_ready, (make,)) as pool:
-        yield from pool.map(_work, tasks)
-
-
-_ready: list[Any] = []
-
-
-def _get_ready(make: Callable[[], Any]) -> None:
-    _ready.append(make())
-
-
-def _work(task: Any) -> Any:
-    return _ready[0](task, lambda part: None)
 
 
 class Server(http.server.BaseHTTPRequestHandler):

@@ -15,8 +15,8 @@ from impasto.augmentation.folder import CopyPainter, plan_copy, stylized
 from impasto.augmentation.transform import StyleTransfer
 from impasto.errors import PictureError, SettingError
 from impasto.images.folder import pictures_in
-from impasto.machine.tasks import Spread, one_by_one
-from small import Run, elsewhere, in_two_processes
+from impasto.machine.tasks import one_by_one
+from small import Run, elsewhere
 
 pytestmark = pytest.mark.usefixtures("cache")
 
@@ -174,20 +174,31 @@ def test_broken_pictures_are_skipped_and_told(impasto: Run, tree: Path, tmp_path
     assert "error" not in (tmp_path / "out" / "manifest.jsonl").read_text("utf-8")
 
 
-@pytest.mark.parametrize("spread", [elsewhere, in_two_processes])
 def test_the_copy_is_the_same_in_any_processes(
-    tree: Path, tmp_path: Path, always: StyleTransfer, spread: Spread
+    tree: Path, tmp_path: Path, always: StyleTransfer
 ) -> None:
     (tree / "cats" / "broken.jpg").write_bytes(b"broken")
     always.set_epoch(7)
     found = {}
-    for name, way in (("whole", one_by_one), ("spread", spread)):
+    for name, way in (("whole", one_by_one), ("spread", elsewhere)):
         plan = plan_copy(tree, tmp_path / name, copies=2, keep_originals=True)
         found[name] = sorted(map(str, stylized(plan, always, spread=way)))
     assert found["whole"] == found["spread"]
     assert files(tmp_path / "whole") == files(tmp_path / "spread")
     assert len(found["whole"]) == 3 * 3 + 1
     assert int(always._epoch) == 7  # painters have transforms of their own
+
+
+def test_two_processes_write_the_same_copy(impasto: Run, tree: Path, tmp_path: Path) -> None:
+    (tree / "cats" / "broken.jpg").write_bytes(b"broken")
+    for out, workers in (("one", 1), ("two", 2)):
+        words = ("augment", tree, "-o", tmp_path / out, *FAST, "--workers", workers)
+        status, _, err = impasto(*words)
+        assert status == 1
+        assert "1 pictures could not be read" in err
+    assert files(tmp_path / "one") == files(tmp_path / "two")
+    status, _, err = impasto("augment", tree, "-o", tmp_path / "no", *FAST, "--workers", 0)
+    assert (status, err) == (2, "impasto: workers is 0: it must be at least 1\n")
 
 
 def test_a_painter_shows_how_far_it_is(tree: Path, tmp_path: Path, always: StyleTransfer) -> None:

@@ -5,16 +5,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from impasto.batch.api import estimate, paint, pool_for, remaining, stylize_all
+    from impasto.batch.crew import Crew
     from impasto.batch.plan import Batch, Masks, plan_batch
 
 __all__ = [
-    "Batch", "Masks", "estimate", "paint", "plan_batch", "pool_for", "remaining", "stylize_all",
+    "Batch", "Crew", "Masks", "estimate", "paint", "plan_batch", "pool_for", "remaining",
+    "stylize_all",
 ]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:
     """Import a name when it is first used: a pool alone needs no PyTorch."""
-    for module in ("plan", "api") if name in __all__ else ():
+    for module in ("plan", "crew", "api") if name in __all__ else ():
         found = import_module(f"impasto.batch.{module}")
         if hasattr(found, name):
             return getattr(found, name)

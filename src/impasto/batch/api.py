@@ -10,21 +10,18 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from impasto import machine
 from impasto.batch import pool, storage
+from impasto.batch.crew import Crew
 from impasto.batch.inputs import Unread
 from impasto.batch.journal import Journal
 from impasto.batch.painter import Orders, Painter, run_of
 from impasto.batch.plan import NAME, Batch, Item, Masks, plan_batch
-from impasto.batch.pool import Begun, Done, Failed, LocalPool, Make, Pool, Tick
-from impasto.errors import PictureError, SettingError
-from impasto.machine import memory
+from impasto.batch.pool import Begun, Done, Failed, Pool, Tick
+from impasto.errors import PictureError
+from impasto.machine.tasks import Make
 from impasto.painting import Shared
 from impasto.reports.manifest import Row
 from impasto.settings import Settings, changed, settings_for
-
-LEAST_ROOM = 1_500_000_000  # bytes of a process: what does not fit with so many is painted by fewer
-SHARE = 0.85  # of the free memory, for all processes together
 
 
 def stylize_all(
@@ -60,8 +57,8 @@ def stylize_all(
         _several(inputs), _several(styles), output, chosen,
         masks=masks, name=name, bits=bits, keep_gps=keep_gps,
     )  # fmt: skip
-    left = remaining(batch, force)
-    return (e for e in paint(left, pool_for(left, workers, ray)) if isinstance(e, dict))
+    left, crew = remaining(batch, force), Crew(chosen.device, chosen.threads, workers, ray)
+    return (event for event in paint(left, pool_for(left, crew)) if isinstance(event, dict))
 
 
 @dataclass(frozen=True)
@@ -125,10 +122,11 @@ def paint(left: Remaining, members: Pool) -> Generator[Row | Tick]:
                 yield event
 
 
-def estimate(left: Remaining, workers: int | None = None) -> tuple[float, int, int]:
+def estimate(left: Remaining, crew: Crew) -> tuple[float, int, int]:
     """Seconds of all that is left, bytes of each process, and how many there are; from a few
     evaluations of the first photo that can be read."""
-    settings, members = _orders(left, workers)[0].settings, len(_orders(left, workers))
+    members, threads = crew.size(len(left.items))
+    settings = changed(left.batch.settings, threads=threads, device=crew.device_of_each)
     for item in left.items:
         try:
             run = run_of(item, settings, Shared())
@@ -139,64 +137,15 @@ def estimate(left: Remaining, workers: int | None = None) -> tuple[float, int, i
     return 0.0, 0, members
 
 
-def pool_for(left: Remaining, workers: int | None = None, ray: str | None = None) -> Pool:
-    """The processes that paint it: here, or where Ray is. SettingError for a number or an address
-    that cannot be."""
-    if ray is None:
-        all_orders = _orders(left, workers)
-        makes = [partial(Painter, orders) for orders in all_orders]
-        return LocalPool(makes, all_orders[0].settings.threads)
-    from impasto.batch.on_ray import RayPool
-
-    _check_workers(workers)
-    batch, settings = left.batch, left.batch.settings
-    threads = settings.threads or 1
-
-    def tools(sharers: int) -> Make:
-        own = changed(settings, threads=threads)
-        orders = Orders(own, batch.output, batch.bits, batch.keep_gps, SHARE / sharers)
-        return partial(Painter, orders)
-
-    most = min(max(1, len(left.items)), workers or len(left.items) or 1)
-    return RayPool(tools, ray, threads, most, gpus=settings.device != "cpu")
-
-
-def _check_workers(workers: int | None) -> None:
-    if workers is not None and workers < 1:
-        raise SettingError(f"workers is {workers}: it must be at least 1")
-
-
-def _orders(left: Remaining, workers: int | None) -> list[Orders]:
-    """What each process of this machine paints with."""
-    _check_workers(workers)
-    settings, count = left.batch.settings, max(1, len(left.items))
-    devices = devices_of(settings)
-    cores = machine.cores()
-    on_cpu = machine.choose_device(devices[0]).type == "cpu"
-    if workers is None:
-        room = int(memory.available(machine.choose_device("cpu")) * SHARE // LEAST_ROOM)
-        workers = max(1, min(cores, room)) if on_cpu else len(devices)
-    workers = min(workers, count)
-    threads = settings.threads or max(1, cores // workers)
-    per_device = workers if on_cpu else -(-workers // len(devices))
+def pool_for(left: Remaining, crew: Crew) -> Pool:
+    """The processes that paint it. SettingError for a cluster that is not reached."""
     batch = left.batch
-    return [
-        Orders(
-            changed(settings, threads=threads, device=devices[member % len(devices)]),
-            batch.output, batch.bits, batch.keep_gps, SHARE / per_device,
-        )
-        for member in range(workers)
-    ]  # fmt: skip
 
+    def tools(threads: int) -> Make[Item, Row]:
+        settings = changed(batch.settings, threads=threads, device=crew.device_of_each)
+        return partial(Painter, Orders(settings, batch.output, batch.bits, batch.keep_gps))
 
-def devices_of(settings: Settings) -> list[str]:
-    """The devices that a batch is spread over: every card where there are any."""
-    chosen = machine.choose_device(settings.device)
-    if settings.device in ("auto", "cuda") and chosen.type == "cuda":
-        import torch
-
-        return [f"cuda:{number}" for number in range(torch.cuda.device_count())]
-    return [settings.device]
+    return crew.pool(tools, len(left.items))
 
 
 def _is_there(batch: Batch, item: Item, row: Row | None, recipe: str, far: set[str] | None) -> bool:

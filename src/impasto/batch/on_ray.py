@@ -11,11 +11,13 @@ import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
-from impasto.batch.pool import TRIES, Make
+from impasto.batch.pool import TRIES
 from impasto.errors import SettingError
+from impasto.machine.tasks import Make
 
 LOCAL = "local"
 RESTARTS = -1  # of an actor that is lost: always
@@ -32,7 +34,12 @@ class RayPool:
     """
 
     def __init__(
-        self, make: Callable[[int], Make], address: str, threads: int, most: int, gpus: bool
+        self,
+        make: Callable[[int], Make[Any, Any]],
+        address: str,
+        threads: int,
+        most: int,
+        gpus: bool,
     ) -> None:
         self.ray = _connected(address)
         resources = self.ray.cluster_resources()
@@ -42,11 +49,11 @@ class RayPool:
         self.members = max(1, min(found, most))
         nodes = sum(1 for node in self.ray.nodes() if node["Alive"])
         tools = make(-(-self.members // max(1, nodes)))
-        actor = self.ray.remote(_Member)
+        actor, folder = self.ray.remote(_Member), str(Path.cwd())
         self.actors = [
             actor.options(
                 max_restarts=RESTARTS, max_task_retries=RETRIES, max_concurrency=2, **each
-            ).remote(tools)
+            ).remote(tools, folder)
             for _ in range(self.members)
         ]
         self.references: dict[Any, int] = {}
@@ -93,7 +100,9 @@ class RayPool:
 class _Member:
     """An actor: what it is told to do, and how far it is."""
 
-    def __init__(self, make: Make) -> None:
+    def __init__(self, make: Make[Any, Any], folder: str) -> None:
+        with suppress(OSError):  # names of files may be those of the first process's folder
+            os.chdir(folder)
         self.make, self.done = make, 0.0
         self.does: Any = None
 

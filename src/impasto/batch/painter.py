@@ -11,10 +11,10 @@ from typing import Any
 from impasto import fingerprint, images, segmentation
 from impasto.batch import storage
 from impasto.batch.plan import Item, Masks
-from impasto.batch.pool import Show
 from impasto.errors import ImpastoError, LeftOutWarning
 from impasto.images import paintings
 from impasto.machine import memory
+from impasto.machine.tasks import Show
 from impasto.painting import PaintingRun, Result, Shared, start_run
 from impasto.reports.manifest import Row
 from impasto.scene import Scene
@@ -32,8 +32,6 @@ class Orders:
     output: str
     bits: int
     keep_gps: bool
-    share: float = 1.0
-    """Of the free memory: what a process may take for itself."""
 
 
 class Painter:
@@ -41,7 +39,6 @@ class Painter:
 
     def __init__(self, orders: Orders) -> None:
         self.orders, self.shared = orders, Shared(REMEMBERED)
-        memory.claim(orders.share)
 
     def __call__(self, item: Item, show: Show) -> Row:
         """Paint an item, write it, and tell what came of it: its losses, or the `error`."""

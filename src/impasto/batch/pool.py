@@ -11,20 +11,18 @@ import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-Show = Callable[[float], None]
-"""Takes the part of a task that is done, 0 to 1."""
-Work = Callable[[Any, Show], Any]
-"""Does a task; what it raises is the task's end, not the member's."""
-Make = Callable[[], Work]
-"""Makes the tools of a member, in its process: a function of a module, or a partial of one."""
+from impasto.errors import ImpastoError
+
+if TYPE_CHECKING:  # a pool alone needs no PyTorch
+    from impasto.machine.tasks import Make, Work
 
 TRIES = 3  # of a task whose members are lost
 TICK = 0.5  # seconds between two looks at how far members are
@@ -49,10 +47,11 @@ class Done:
 
 @dataclass(frozen=True)
 class Failed:
-    """A task was given up: its members were lost, or the work raised this."""
+    """A task was given up: its members were lost, or the work raised the cause."""
 
     task: Any
     error: str
+    cause: Exception | None = None
 
 
 @dataclass(frozen=True)
@@ -114,7 +113,7 @@ def work_off(pool: Pool, tasks: Iterable[Any]) -> Iterator[Event]:
                     case Lost():
                         waiting.append((task, lost + 1))
                     case Exception():
-                        yield Failed(task, _one_line(result))
+                        yield Failed(task, _one_line(result), result)
                     case _:
                         yield Done(task, result)
             shares = pool.shares()
@@ -132,15 +131,24 @@ def _next(waiting: deque[tuple[Any, int]], rest: Iterator[Any]) -> tuple[Any, in
 
 def _one_line(error: Exception) -> str:
     text = " ".join(str(error).split()) or "no more is known"
+    if isinstance(error, ImpastoError):
+        return text
     return f"{type(error).__name__}: {text} (not foreseen)"
 
 
 class LocalPool:
-    """Processes of this machine, one for each of `makes`, each with so many threads. They begin
-    when they get a task."""
+    """Processes of this machine, one for each of `makes`, each with so many threads and, where
+    given, an environment of its own. They begin when they get a task."""
 
-    def __init__(self, makes: Sequence[Make], threads: int = 1) -> None:
-        self.members, self.threads = len(makes), threads
+    def __init__(
+        self,
+        makes: "Sequence[Make[Any, Any]]",
+        threads: int = 1,
+        seen: Sequence[Mapping[str, str]] = (),
+    ) -> None:
+        self.members = len(makes)
+        own = seen or [{}] * len(makes)
+        self._environments = [dict.fromkeys(THREADS, str(threads)) | dict(each) for each in own]
         self._context = multiprocessing.get_context("spawn")  # CUDA cannot be forked
         self._shares = self._context.RawArray("d", len(makes))  # no lock: nobody can die with it
         self._makes = list(makes)
@@ -151,7 +159,7 @@ class LocalPool:
     def give(self, member: int, task: Any) -> None:
         """See `Pool`."""
         self._shares[member] = 0.0
-        with _no_interrupt(), _environment(self.threads):  # which members begin with
+        with _no_interrupt(), _environment(self._environments[member]):
             before = set(multiprocessing.active_children())
             executor = self._executors[member] or self._begin(member)
             try:
@@ -213,10 +221,10 @@ def _no_interrupt() -> Iterator[None]:
 
 
 @contextmanager
-def _environment(threads: int) -> Iterator[None]:
-    """Inside, processes begin with so many threads for all libraries."""
-    before = {name: os.environ.get(name) for name in THREADS}
-    os.environ.update(dict.fromkeys(THREADS, str(threads)))
+def _environment(changes: Mapping[str, str]) -> Iterator[None]:
+    """Inside, processes begin with these changes of the environment."""
+    before = {name: os.environ.get(name) for name in changes}
+    os.environ.update(changes)
     try:
         yield
     finally:
@@ -229,18 +237,18 @@ def _environment(threads: int) -> Iterator[None]:
 class _Member:
     """What a member's process knows."""
 
-    make: Make
+    make: "Make[Any, Any]"
     shares: Any
     """Those of all members."""
     number: int
-    work: Work | None = None
+    work: "Work[Any, Any] | None" = None
 
 
 _MEMBERS: list[_Member] = []
 """In a member's process: that one."""
 
 
-def _begin(make: Make, shares: Any, member: int, parent: int) -> None:
+def _begin(make: "Make[Any, Any]", shares: Any, member: int, parent: int) -> None:
     """The beginning of a member's process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()

@@ -30,6 +30,8 @@ def augment(
     seed: int = 0,
     keep_originals: bool = False,
     device: str = "auto",
+    workers: int = 1,
+    ray: str | None = None,
     resume: bool = False,
     force: bool = False,
     json: bool = False,
@@ -68,6 +70,10 @@ def augment(
         Copy the pictures themselves, too, byte for byte.
     device
         Where to compute: auto, cpu, cuda, cuda:1, mps.
+    workers
+        How many processes paint, each with its share of the cores, or a card: the copy is the same.
+    ray
+        Paint on a Ray cluster: its address, or local for one that is started here.
     resume
         Go on with a copy that was stopped, with the same options; what is there is kept.
     force
@@ -80,19 +86,24 @@ def augment(
     from impasto.augmentation.folder import plan_copy, stylized
     from impasto.augmentation.manifest import TABLE, Entry
     from impasto.augmentation.transform import StyleTransfer, styles_of
+    from impasto.batch import Crew
     from impasto.cli.progress import Progress
     from impasto.machine.device import choose_device
+    from impasto.machine.tasks import one_by_one
 
     began = time.perf_counter()
     plan = plan_copy(folder, output, copies, keep_originals, resume, force)
-    chosen = choose_device(device)
+    crew = Crew(device, workers=None if ray and workers == 1 else workers, ray=ray)
+    chosen = choose_device(crew.device_of_each)
     named = None if styles is None else [name for text in styles for name in styles_of(text)]
     transfer = StyleTransfer(named, p, range_of(strength), size=size, mix=mix, seed=seed)
     total = sum(len(plan.targets(source)) for source in plan.sources)
     counts = {"written": 0, "skipped": 0}
     try:
         with Progress(quiet) as progress:
-            for one in progress.track(stylized(plan, transfer, chosen), total, "pictures"):
+            spread = one_by_one if ray is None and workers == 1 else crew.spread
+            made = stylized(plan, transfer, chosen, spread)
+            for one in progress.track(made, total, "pictures"):
                 _say(one, json)
                 counts["written" if isinstance(one, Entry) else "skipped"] += 1
     except KeyboardInterrupt as error:

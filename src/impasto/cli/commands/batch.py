@@ -15,6 +15,7 @@ from impasto.cli.regions import MASKS, regions, several
 from impasto.reports.words import duration, printable
 
 if TYPE_CHECKING:
+    from impasto.batch import Crew
     from impasto.batch.api import Remaining
     from impasto.reports.manifest import Row
 
@@ -94,7 +95,7 @@ def batch(
     settings = settings_from(options)
 
     from impasto.augmentation.transform import styles_of
-    from impasto.batch import Masks, plan_batch, pool_for, remaining
+    from impasto.batch import Crew, Masks, plan_batch, pool_for, remaining
 
     parts, main_mask = regions(region, style_mask)
     named = [one for text in styles or () for one in styles_of(text)]
@@ -102,12 +103,12 @@ def batch(
     plan = plan_batch(
         photos, named, output, settings, masks=masks, name=name, bits=bits, keep_gps=keep_gps
     )
-    left = remaining(plan, force)
+    left, crew = remaining(plan, force), Crew(settings.device, settings.threads, workers, ray)
     count = f"{len(left.items)} {'picture' if len(left.items) == 1 else 'pictures'}"
     there = f"; {left.done} are there already" if left.done else ""
     if dry_run:
-        return _dry_run(left, workers, count + there, json)
-    pool = pool_for(left, workers, ray)
+        return _dry_run(left, crew, count + there, json)
+    pool = pool_for(left, crew)
     say(quiet, f"painting {count}{there}")
     return _paint(left, pool, output, json, quiet)
 
@@ -156,7 +157,7 @@ def _say(row: "Row", json: bool) -> None:
         say(False, f"impasto: {row['output']}: {note}")
 
 
-def _dry_run(left: "Remaining", workers: int | None, count: str, json: bool) -> int:
+def _dry_run(left: "Remaining", crew: "Crew", count: str, json: bool) -> int:
     """Say what would be painted, and what it would take."""
     from impasto.batch import estimate
 
@@ -173,7 +174,7 @@ def _dry_run(left: "Remaining", workers: int | None, count: str, json: bool) -> 
     if not left.items:
         say(False, f"{count}: there is nothing to paint")
         return 0
-    seconds, size, members = estimate(left, workers)
+    seconds, size, members = estimate(left, crew)
     by = f"{members} processes" if members > 1 else "one process"
     say(False, f"{count}: about {duration(seconds)} by {by} of {size / 1e9:.1f} GB")
     return 0

@@ -46,6 +46,8 @@ def video(
     keep: Annotated[str | None, Parameter(group=MASKS)] = None,
     region: Annotated[tuple[str, ...], several(MASKS)] = (),
     style_mask: Annotated[tuple[str, ...], several(MASKS)] = (),
+    workers: int = 1,
+    ray: str | None = None,
     resume: bool = False,
     force: bool = False,
     preview: bool = False,
@@ -92,6 +94,10 @@ def video(
         Where to paint softly, as --keep-strength says: face, person, background or a mask file.
     style_mask
         Take the strokes from the white part of this mask of the painting.
+    workers
+        How many processes paint, each a shot at a time: the film is the same.
+    ray
+        Paint shots on a Ray cluster: its address, or local for one that is started here.
     resume
         Go on where a run with the same words was stopped: the film is the same as without that.
     force
@@ -105,6 +111,7 @@ def video(
     """
     if not styles and not region:
         raise SettingError(NO_PAINTING)
+    from impasto.batch import Crew
     from impasto.cli.inputs import pictures
     from impasto.cli.outputs import beside, say
     from impasto.cli.progress import Progress
@@ -127,16 +134,20 @@ def video(
     )
     names = [*styles, *(str(part.style) for part in parts)]
     target = output or beside(clip, names, ".mp4")
-    frames = film.write(target, quality, sound=sound, resume=resume, force=force)
+    spread = None
+    if ray is not None or workers != 1:
+        many = None if workers == 1 else workers
+        spread = Crew(settings.device, settings.threads, many, ray).spread
+    frames = film.write(target, quality, sound=sound, resume=resume, force=force, spread=spread)
     began = time.perf_counter()
     with Progress(quiet, preview) as progress:
         _announce(film, progress)
-        last, taken, status = _take(frames, progress)
+        last, taken, status = _take(film, frames, progress)
     if status and last is not None:
         say(
             quiet,
-            f"stopped after {last.number} of {last.count} frames; go on with the same words and "
-            "--resume",
+            f"stopped after {len(film.history)} of {last.count} frames; go on with the same words "
+            "and --resume",
         )
         return status
     seconds = time.perf_counter() - began
@@ -153,7 +164,7 @@ def video(
 
 
 def _take(
-    frames: "Iterator[FilmFrame]", progress: "Progress"
+    film: "Film", frames: "Iterator[FilmFrame]", progress: "Progress"
 ) -> "tuple[FilmFrame | None, int, int]":
     """Take every frame, and show how far that is: the last one, how many there were, and the exit
     status that a signal before the end asks for, or 0."""
@@ -163,9 +174,9 @@ def _take(
             last, taken = frame, taken + 1
             if frame.first or frame.number % PREVIEW_EVERY == 0:
                 progress.show(lambda frame=frame: frame.picture)  # type: ignore[misc]
-            words = f"frame {frame.number}/{frame.count}"
-            part = frame.number / frame.count
-            progress.update(words, part, count=frame.number, unit="frames a second")
+            done = len(film.history)  # of shots painted side by side, frames come in any order
+            words = f"frame {done}/{frame.count}"
+            progress.update(words, done / frame.count, count=done, unit="frames a second")
     except KeyboardInterrupt as error:
         if last is None:
             raise
