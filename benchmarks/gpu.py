@@ -2,6 +2,7 @@
 
     python -m benchmarks.gpu missing                           # packages that are not installed
     python -m benchmarks.gpu plan [--device cuda] [--small] [--only PART,PART]
+    python -m benchmarks.gpu tests [--device cuda] [--small] --json FILE     # the part `tests`
     python -m benchmarks.gpu gather DIR                        # DIR/gpu.json and DIR/gpu.md
 
 A part is a process of its own, with its own limit in seconds (`benchmarks/shared/card.py` and the
@@ -12,6 +13,7 @@ needs torch: a machine where that is broken gets a report, too.
 
 import argparse
 import json
+import os
 import re
 import sys
 import tomllib
@@ -41,11 +43,12 @@ class Part(NamedTuple):
 
 def main() -> None:
     options = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    options.add_argument("what", choices=["missing", "plan", "gather"])
+    options.add_argument("what", choices=["missing", "plan", "tests", "gather"])
     options.add_argument("out", type=Path, nargs="?", help="the folder of the report")
     options.add_argument("--device", default="cuda")
     options.add_argument("--small", action="store_true", help="small pictures, few steps")
     options.add_argument("--only", default="", help="some of the parts, with commas between them")
+    options.add_argument("--json", type=Path, help="write the counts of tests to this file")
     given = options.parse_args()
     if given.what == "missing":
         print(" ".join(missing()))
@@ -57,6 +60,8 @@ def main() -> None:
         for part in chosen:
             if part.name in names:
                 print(part.name, part.limit, part.words, sep="\t")
+    elif given.what == "tests":
+        sys.exit(tests(given.device, given.small, given.json))
     else:
         sys.exit(0 if gather(given.out) else 1)
 
@@ -85,8 +90,38 @@ def plan(device: str = "cuda", small: bool = False) -> list[Part]:
         Part(f"draft-{side}-untried", 30, f"{one} paint --preset draft --size {side} --tries 1 "
              f"--device {device}"),
     ]  # fmt: skip
-    tests = Part("tests", 120, f"{one} tests{flag} --device {device}")
-    return [Part("machine", 60, f"{one} machine --device {device}"), *paintings[:4], tests, *rest]
+    found = [
+        Part("machine", 60, f"{one} machine --device {device}"),
+        *paintings[:4],
+        Part("tests", 120, f"benchmarks.gpu tests{flag} --device {device}"),
+        *rest,
+    ]
+    slower = 1 if device.startswith("cuda") else 3  # a processor needs more, and has all day
+    return [part._replace(limit=slower * part.limit) for part in found]
+
+
+def tests(device: str, small: bool, target: Path) -> int:
+    """Run the tests with the marker `gpu`, a few of them if `small`; the exit status of pytest.
+
+    Counts and the names of those that fail are written after each test, for a run that is cut.
+    impasto is not imported here: the hook that checks shapes must come first.
+    """
+    import pytest
+
+    os.environ["IMPASTO_TEST_DEVICE"] = device
+    found: dict[str, Any] = {"passed": 0, "failed": 0, "skipped": 0, "failures": []}
+
+    class Counter:
+        def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+            if report.when == "call" or report.outcome != "passed":
+                found[report.outcome] += 1
+            if report.failed:
+                found["failures"].append(f"{report.nodeid.split('::')[-1]} ({report.when})")
+            target.write_text(json.dumps({"figures": found}), "utf-8")
+
+    words = ["-p", "no:xdist", "-p", "no:cacheprovider", "-W", "default", "-m", "gpu"]
+    words += ["-k", "other_settings or refused"] if small else []
+    return int(pytest.main([*words, str(ROOT / "tests" / "gpu")], plugins=[Counter()]))
 
 
 def missing() -> list[str]:

@@ -23,6 +23,7 @@ class OnCard(Tensor):
     """A tensor on the card; `held` are its values."""
 
     held: Tensor
+    is_meta = False  # there are values
     __torch_function__ = torch._C._disabled_torch_function_impl
 
     @staticmethod

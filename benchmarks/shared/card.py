@@ -2,15 +2,14 @@
 
     python -m benchmarks.shared.card PART [--device cuda] [--size 512] [--json FILE]
 
-`machine` tells what card, driver and libraries there are, and what `impasto doctor` says; `tests`
-runs those with the marker `gpu`; `paint` paints one picture: seconds, peak of the card's memory,
-loss; `graphs` paints it with and without CUDA graphs; `memory` compares a picture whose evaluation
-does not fit with the same one that does; `batch` paints forty small photos by one command.
+`machine` tells what card, driver and libraries there are, and what `impasto doctor` says; `paint`
+paints one picture: seconds, peak of the card's memory, loss; `graphs` paints it with and without
+CUDA graphs; `memory` compares a picture whose evaluation does not fit with the same one that does;
+`batch` paints forty small photos by one command.
 """
 
 import argparse
 import json
-import os
 import resource
 import shutil
 import subprocess
@@ -39,6 +38,7 @@ from impasto.settings import Settings, settings_for
 PHOTO, PAINTING = EXAMPLES / "astronaut.jpg", "great-wave"
 LEFT = 0.6  # of the card's memory that a whole picture takes: enough for its tiles
 FEW_STEPS = 3  # of the picture whose memory runs out
+DOCTOR_SECONDS = 40
 CROPS, FEW_CROPS = 40, 4  # photos of the batch
 BATCH_SIZE, SMALL_BATCH_SIZE = 128, 48  # px, of the batch's pictures
 
@@ -50,7 +50,7 @@ def main() -> None:
     options.add_argument("--preset", default="best")
     options.add_argument("--size", type=int, default=512, help="long side, px")
     options.add_argument("--tries", type=int, help="algorithms that cuDNN tries; 10 if not given")
-    options.add_argument("--small", action="store_true", help="a few tests, a few photos")
+    options.add_argument("--small", action="store_true", help="a few photos")
     options.add_argument("--json", type=Path, help="write the figures to this file")
     given = options.parse_args()
     found = PARTS[given.part](given)
@@ -67,15 +67,13 @@ def _write(found: dict[str, Any], target: Path | None) -> None:
 
 def facts(given: argparse.Namespace) -> dict[str, Any]:
     """The card, its driver and libraries, the commit, and the lines of `impasto doctor`."""
-    words = [sys.executable, "-m", "impasto", "doctor"]
-    doctor = subprocess.run(words, cwd=ROOT, check=True, capture_output=True, text=True)
     found = machine() | {
         "device": given.device,
         "commit": _said(["git", "rev-parse", "--short", "HEAD"]),
         "cuda": torch.version.cuda,
         "cudnn": torch.backends.cudnn.version(),  # type: ignore[no-untyped-call]
         "driver": _said(["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]),
-        "doctor": doctor.stdout.splitlines(),
+        "doctor": _doctor(),
     }
     if torch.device(given.device).type == "cuda":
         card = torch.cuda.get_device_properties(given.device)
@@ -87,6 +85,18 @@ def facts(given: argparse.Namespace) -> dict[str, Any]:
     return found
 
 
+def _doctor() -> list[str]:
+    """The lines of `impasto doctor`, or why there are none: it times a picture, and may last."""
+    words = [sys.executable, "-m", "impasto", "doctor"]
+    try:
+        done = subprocess.run(
+            words, cwd=ROOT, check=False, capture_output=True, text=True, timeout=DOCTOR_SECONDS
+        )
+    except subprocess.TimeoutExpired:
+        return [f"the doctor took more than {DOCTOR_SECONDS} s"]
+    return (done.stdout or done.stderr).splitlines()
+
+
 def _said(words: list[str]) -> str | None:
     """The first line that a command says; None where it is not there or fails."""
     if shutil.which(words[0]) is None:
@@ -94,34 +104,6 @@ def _said(words: list[str]) -> str | None:
     done = subprocess.run(words, cwd=ROOT, check=False, capture_output=True, text=True)
     lines = done.stdout.splitlines()
     return lines[0] if lines and done.returncode == 0 else None
-
-
-def tests(given: argparse.Namespace) -> dict[str, Any]:
-    """How many tests passed, failed and were skipped, and the names of those that failed.
-
-    Written after each of them, for a run that is cut.
-    """
-    import pytest
-
-    os.environ["IMPASTO_TEST_DEVICE"] = given.device
-    found: dict[str, Any] = {"passed": 0, "failed": 0, "skipped": 0, "names": []}
-
-    class Counter:
-        def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-            if report.when == "call" or report.outcome != "passed":
-                found[report.outcome] += 1
-            if report.failed:
-                found["names"].append(f"{report.nodeid.split('::')[-1]} ({report.when})")
-            if given.json is not None:
-                given.json.write_text(json.dumps({"figures": found}), "utf-8")
-
-    words = ["-p", "no:xdist", "-p", "no:cacheprovider", "-W", "default", "-m", "gpu"]
-    words += ["-k", "evaluation or tiles"] if given.small else []
-    status = pytest.main([*words, str(ROOT / "tests" / "gpu")], plugins=[Counter()])
-    if status != 0:
-        _write({"benchmark": "tests", "figures": found}, given.json)
-        sys.exit(int(status))
-    return found
 
 
 def paint(given: argparse.Namespace) -> dict[str, Any]:
@@ -290,7 +272,6 @@ def crops(count: int, side: int) -> Iterator[Image.Image]:
 
 PARTS: dict[str, Callable[[argparse.Namespace], dict[str, Any] | list[dict[str, Any]]]] = {
     "machine": facts,
-    "tests": tests,
     "paint": paint,
     "graphs": graphs,
     "memory": memory,

@@ -37,6 +37,8 @@ def test_a_transform_paints_where_its_batch_is(batch: Tensor, card: str, precisi
     assert found.device.type == torch.device(card).type
     assert found.dtype == torch.uint8
     assert float((found.cpu().float() - wanted.float()).abs().mean()) < 3
+    if card == "meta":
+        return  # PyTorch gives modules on `meta` no values
     moved = transform.to(card)(batch.to(card))
     assert float((moved.float() - found.float()).abs().mean()) < 1
 
@@ -54,10 +56,10 @@ def test_a_network_is_trained_resumed_and_paints(card: str, photos: Path, tmp_pa
     resumed = Trainer("great-wave", photos, settings, TRAINING, resume=file)
     *_, last = resumed.train()
     assert last.step == 4
-    pairs = zip(trainer.network.tensors.values(), resumed.network.tensors.values(), strict=True)
-    for one, other in pairs:
-        assert one.device.type == torch.device(card).type
-        torch.testing.assert_close(one, other, rtol=0.05, atol=5e-3)
+    for name, tensor in trainer.network.tensors.items():
+        assert tensor.device.type == torch.device(card).type
+        other = resumed.network.tensors[name].detach().cpu()
+        torch.testing.assert_close(other, tensor.detach().cpu(), rtol=0.05, atol=5e-3)
     residual.save(trainer.trained(), tmp_path / "own.safetensors")
     painted = impasto.stylize(
         photos / "china.png", str(tmp_path / "own.safetensors"), size=96, device=card
