@@ -213,11 +213,12 @@ def short_of_memory(on: torch.device, count: float, side: int) -> Iterator[None]
     if on.type == "cuda":
         torch.cuda.empty_cache()
         total = torch.cuda.get_device_properties(on).total_memory
-        torch.cuda.set_per_process_memory_fraction(min(1.0, count / total), on)
+        number = on.index or 0  # this one function takes no device without a number
+        torch.cuda.set_per_process_memory_fraction(min(1.0, count / total), number)
         try:
             yield
         finally:
-            torch.cuda.set_per_process_memory_fraction(1.0, on)
+            torch.cuda.set_per_process_memory_fraction(1.0, number)
         return
     forward = VGG.__call__
 

@@ -125,11 +125,12 @@ def test_where_a_cards_memory_runs_out_tiles_paint_the_same(photo: Path, card: s
         torch.cuda.get_device_properties(card).total_memory,
     )
     torch.cuda.empty_cache()
-    torch.cuda.set_per_process_memory_fraction(0.6 * most / total, card)
+    number = torch.device(card).index or 0
+    torch.cuda.set_per_process_memory_fraction(0.6 * most / total, number)
     try:
         steps = list(impasto.steps(photo, "great-wave", device=card, **changes))
     finally:
-        torch.cuda.set_per_process_memory_fraction(1.0, card)
+        torch.cuda.set_per_process_memory_fraction(1.0, number)
     assert "memory ran out: going on in tiles of" in str(steps[0].note)
     assert apart(steps[-1].result(), whole) < LEVEL
 
