@@ -15,7 +15,7 @@ from impasto.settings import settings_for
 
 pytestmark = pytest.mark.gpu
 
-SIZE = 192  # px, long side
+SIZE = 96  # px, long side
 CLOSE = {"float32": (1e-4, 1e-3), "float16": (5e-3, 5e-2), "bfloat16": (2e-2, 0.15)}
 """How far the loss and the gradient in a format may lie from those of the processor in float32,
 relative to these: gradients of features in bfloat16 have 5.5 % of error at 128 px."""
@@ -58,7 +58,7 @@ def test_an_evaluation_is_the_processors(
     photo: Path, card: str, precision: str, masked: bool
 ) -> None:
     """All terms of `best`, matching included; with a mask, which weighs every position."""
-    mask = torch.linspace(0, 1, SIZE).expand(128, SIZE) if masked else None
+    mask = torch.linspace(0, 1, SIZE).expand(64, SIZE) if masked else None
     wanted = Case(photo, "cpu", "float32", mask).evaluated()
     check(Case(photo, card, precision, mask).evaluated(), wanted, precision)
 
@@ -80,9 +80,9 @@ def test_an_evaluation_of_other_settings_is_the_processors(
 def test_tiles_are_the_whole_picture(photo: Path, card: str, precision: str) -> None:
     case = Case(photo, card, precision, None)
     whole = case.evaluated()
-    case.objective.use_tiles(64)
+    case.objective.use_tiles(48)
     case.objective.matching.renew()
-    assert len(case.objective.tiles) == 6
+    assert len(case.objective.tiles) == 4
     check(case.evaluated(), whole, precision)
 
 
