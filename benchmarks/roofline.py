@@ -1,6 +1,6 @@
 """FLOP/s of whole steps against the convolution peak of this machine.
 
-    python -m benchmarks.roofline [--sizes 256 512 1024 2048] [--json FILE]
+    python -m benchmarks.roofline [--sizes 256 512 1024 2048] [--device auto] [--json FILE]
 
 The peak is the largest of several convolution shapes, measured in the same run in the format that
 impasto uses. A step is one evaluation of `best`'s objective and one L-BFGS update; its FLOP are
@@ -18,11 +18,12 @@ import torch
 from torch.nn import functional as F
 
 from benchmarks.shared.report import parser, publish
-from impasto import images
+from impasto import images, machine
 from impasto.images import paintings
 from impasto.layers import winograd
 from impasto.machine import device
-from impasto.networks.layer_names import block_of, layer_names
+from impasto.networks.layer_names import block_of, channels_of, layer_names, stride_of
+from impasto.objective.targets import BANK_SIZES, LARGEST_BANK
 from impasto.painting import steps
 from impasto.settings import settings_for
 
@@ -32,14 +33,16 @@ SHAPES = ((64, 512), (128, 256), (256, 128), (512, 64))  # channels, side
 def main() -> None:
     options = parser(__doc__)
     options.add_argument("--sizes", type=int, nargs="+", default=[256, 512, 1024, 2048])
+    options.add_argument("--device", default="auto")
     given = options.parse_args()
     device.keep_large_buffers()
-    chosen = device.choose_device("auto")
+    chosen = device.choose_device(given.device)
     dtype = device.choose_dtype("auto", chosen)
     rows: list[dict[str, Any]] = []
     for size in given.sizes:
-        peak = convolution_peak(dtype, chosen)
-        seconds = step_seconds(size)
+        with machine.start(given.device).tuned():  # as steps compute: cuDNN tries its algorithms
+            peak = convolution_peak(dtype, chosen)
+        seconds = step_seconds(size, given.device)
         rate = step_flop(size) / seconds
         done = step_flop(size, dtype, chosen) / seconds
         rows.append(
@@ -61,11 +64,12 @@ def convolution_peak(dtype: torch.dtype, on: torch.device) -> float:
     return max(rates)
 
 
-def step_seconds(size: int) -> float:
+def step_seconds(size: int, on: str = "auto") -> float:
     """Seconds of a step in the middle of a run: the median of several."""
     painting = paintings.read("great-wave")
     photo = images.Picture(painting.pixels.flip(-1)).resized(size, size)
-    settings = settings_for(size=size, coarsest=0, steps=(3 + (12 if size <= 1024 else 4),))
+    count = 3 + (12 if size <= 1024 else 4)
+    settings = settings_for(size=size, coarsest=0, steps=(count,), device=on)
     times = []
     began = time.perf_counter()
     for _ in steps(photo, painting, settings):
@@ -99,6 +103,37 @@ def step_flop(size: int, dtype: torch.dtype | None = None, on: torch.device | No
         if layer == "relu5_1":
             break
     return flop
+
+
+def flop_of_a_pixel() -> float:
+    """Floating-point operations of one evaluation of `best` for each pixel, without matching.
+
+    A 3x3 convolution of c channels to d takes 2 * 9 c d for each position, one product and one sum
+    for each weight; back to its input it takes as many. A position of block k stands for 4^(k-1)
+    pixels. At each relu<k>_1, of c channels, S = F F^T takes 2 c^2 for a position, and so does its
+    gradient, dS F. So a pixel takes
+
+        sum over convolutions 36 c d / 4^(k-1)  +  sum over blocks 4 c^2 / 4^(k-1)
+        = 36 * 40,128 + 4 * 17,408 = 1,514,240
+
+    down to relu5_1. All else, such as content, pooling and the optimizer, is below one percent.
+    """
+    side = 16  # px: one position of the deepest layer
+    return step_flop(side) / side**2
+
+
+def matching_flop_of_a_pixel() -> float:
+    """Floating-point operations for each pixel of finding the nearest strokes of `best` once.
+
+    Each of the positions of a layer, one for s^2 pixels, is multiplied with the n vectors of the
+    bank, of c channels: 2 n c / s^2, with full banks 131,072 in each of the first three blocks and
+    65,536 in the fourth. A step that matches finds strokes every fifth time.
+    """
+    return sum(
+        2 * BANK_SIZES.get(stride_of(layer), LARGEST_BANK) * channels_of(layer)
+        / stride_of(layer) ** 2
+        for layer, _ in settings_for().matching_layers
+    )  # fmt: skip
 
 
 def best_of(repeats: int, call: Callable[[], object], on: torch.device) -> float:

@@ -4,14 +4,13 @@ import platform
 import resource
 import subprocess
 import sys
-from collections.abc import Iterator
-from typing import Any
 
 import pytest
 import torch
 
+from impasto import machine
 from impasto.errors import SettingError
-from impasto.machine import Compute, device
+from impasto.machine import Compute, compute, device
 
 CPU = torch.device("cpu")
 
@@ -41,27 +40,27 @@ def test_clocks_wait_for_a_card_and_not_for_the_processor(monkeypatch: pytest.Mo
     assert waited == [torch.device("cuda:1")]
 
 
-@pytest.fixture
-def flags() -> Iterator[tuple[Any, Any]]:
-    """cuDNN's and cuBLAS's switches, all off; afterwards as they were."""
+def flags() -> list[bool]:
+    """The switches of cuDNN and cuBLAS: trials, TF32 of both, partial sums of two bytes."""
     cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
-    before = cudnn.benchmark, cudnn.allow_tf32, matmul.allow_tf32
-    cudnn.benchmark = cudnn.allow_tf32 = matmul.allow_tf32 = False
-    yield cudnn, matmul
-    cudnn.benchmark, cudnn.allow_tf32, matmul.allow_tf32 = before
+    rounded = [getattr(matmul, name) for name in compute.ROUNDED_SUMS]
+    return [cudnn.benchmark, cudnn.allow_tf32, matmul.allow_tf32, *rounded]
 
 
-@pytest.mark.parametrize(("precision", "expected"), [("auto", True), ("float32", False)])
-def test_float32_by_name_is_float32_on_cuda(
-    precision: device.Precision, expected: bool, flags: tuple[Any, Any]
-) -> None:
-    cudnn, matmul = flags
+@pytest.mark.parametrize("precision", ["auto", "float32", "bfloat16"])
+def test_a_card_rounds_no_more_than_a_processor(precision: device.Precision) -> None:
+    """Inside, neither float32 to TF32 nor partial sums; cuDNN tries its algorithms. Afterwards all
+    is the caller's, who has TF32 in convolutions unless he says otherwise."""
+    before = flags()
+    assert before == [False, True, False, True, True]  # PyTorch's first state
     with Compute(CPU, torch.float32, precision, threads=0).tuned():
-        assert not cudnn.benchmark
+        assert flags() == before
     with Compute(torch.device("cuda"), torch.float32, precision, threads=0).tuned():
-        assert cudnn.benchmark
-        assert (cudnn.allow_tf32, matmul.allow_tf32) == (expected, expected)
-    assert (cudnn.benchmark, cudnn.allow_tf32, matmul.allow_tf32) == (False, False, False)
+        assert flags() == [True, False, False, False, False]
+    assert flags() == before
+    with machine.unrounded(torch.device("cuda")):
+        assert flags() == [False] * 5
+    assert flags() == before
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc's allocator")

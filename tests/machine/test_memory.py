@@ -11,6 +11,7 @@ import torch
 
 from impasto.errors import PictureError, SettingError
 from impasto.machine import memory
+from impasto.objective import Spec, matching_bytes
 from impasto.painting import budget
 from impasto.painting.budget import mask_bytes
 from impasto.painting.optimized import OptimizedRun
@@ -63,6 +64,37 @@ def test_tiles_that_were_asked_for_are_kept() -> None:
     assert budget.footprint((400, 300), HALF, "lbfgs", 10, 100 * GIB, 80, 512).tile is None
 
 
+def test_what_is_too_large_for_one_piece_is_tiled_however_much_memory_there_is() -> None:
+    """On a card: 64 values a pixel of the first maps are then too many to count in 31 bits."""
+    largest = budget.CARD_WHOLE
+    assert 64 * (largest + 4 * 16384) < 2**31  # with two pixels more on each side of the picture
+    for size, tile in (((4096, 4096), None), ((8192, 8192), budget.LARGEST_TILE)):
+        found = budget.footprint(size, HALF, "lbfgs", 12, 200 * GIB, 80, largest=largest)
+        assert found.tile == tile
+    assert budget.footprint((8192, 8192), HALF, "lbfgs", 12, 200 * GIB, 80).tile is None
+
+
+def test_a_card_takes_more_rows_at_a_time() -> None:
+    """Each start of a kernel costs as much as a few MB: blocks are those of 64 MB in float32."""
+    shape = (1, 64, 4096, 4096)
+    on_card = memory.rows_of(torch.empty(shape, device="meta"))
+    here = memory.rows_of(torch.empty(1, 1, 1, 1).expand(shape))
+    assert (len(on_card), len(here)) == (64, 2048)
+    assert on_card[-1].stop >= 4096
+
+
+def test_the_scores_of_matching_are_those_of_the_device() -> None:
+    """relu1_1 of 512x512 px has 2^18 places, compared with 1024 strokes: 2^28 scores, of which a
+    card looks at 2^27 together, a processor at 2^20; of 64x64 px a card at all 2^22."""
+    spec = Spec.of(settings_for())
+
+    def taken(side: int, device: str) -> int:
+        return matching_bytes(spec, (side, side), 1, HALF, torch.device(device))
+
+    assert taken(512, "meta") - taken(512, "cpu") == 2 * 2 * (2**27 - 2**20)
+    assert taken(64, "meta") - taken(64, "cpu") == 2 * 2 * (2**22 - 2**20)
+
+
 def test_masks_are_counted() -> None:
     """6 bytes a pixel for each mask on the grids of all layers, 12 for the photo where it stays."""
     astronaut, face = EXAMPLES / "astronaut.jpg", EXAMPLES / "masks" / "astronaut-face.png"
@@ -101,6 +133,8 @@ def test_bytes_of(text: str, expected: float | None) -> None:
         (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: 9 GB"), True),
         (RuntimeError("MPS backend out of memory (MPS allocated: 9.0 GB)"), True),
         (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate"), True),
+        (RuntimeError("cuFFT error: CUFFT_ALLOC_FAILED"), True),
+        (RuntimeError("FIND was unable to find an engine to execute this computation"), True),
         (RuntimeError("shapes do not match"), False),
     ],
 )

@@ -1,5 +1,9 @@
 """The objective: the sum of its parts, and the gradient of that sum."""
 
+import gc
+import weakref
+from typing import Any
+
 import pytest
 import torch
 
@@ -8,7 +12,7 @@ from impasto.losses import moments
 from impasto.networks import vgg
 from impasto.networks.tiled import style_moments
 from impasto.objective import Objective, Spec, Target
-from impasto.objective.backward import gradient_of
+from impasto.objective.backward import Slopes, gradient_of
 
 STYLE_LAYERS = (("relu1_1", 0.25), ("relu2_1", 0.75))
 
@@ -61,6 +65,35 @@ def test_a_missing_gradient_is_an_error_and_no_zero(
         made.loss(astronaut.clone())
     with pytest.raises(RuntimeError, match=r"left no gradient in a leaf of \(2,\)"):
         gradient_of(torch.zeros(2, requires_grad=True))
+
+
+def test_a_pass_back_that_fails_leaves_no_maps_in_memory(
+    network: vgg.VGG, astronaut: torch.Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Memory ran out half-way: smaller tiles need what the whole picture took."""
+    seen: list[weakref.ref[torch.Tensor]] = []
+    forward, usual, calls = vgg.VGG.__call__, Slopes.add_own, []
+
+    def watched(self: vgg.VGG, image: torch.Tensor, layers: Any) -> vgg.Features:
+        found = forward(self, image, layers)
+        seen.extend(weakref.ref(maps) for maps in found.values())
+        return found
+
+    def failing(self: Slopes, *args: Any) -> torch.Tensor:
+        calls.append(args[1])
+        if len(calls) == 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return usual(self, *args)
+
+    made = objective(network, astronaut, 2.0, 30.0)
+    monkeypatch.setattr(vgg.VGG, "__call__", watched)
+    monkeypatch.setattr(Slopes, "add_own", failing)
+    with pytest.raises(torch.OutOfMemoryError):
+        made.loss(astronaut.clone())
+    gc.collect()
+    assert len(calls) == 2
+    assert seen
+    assert not [maps for maps in seen if maps() is not None]
 
 
 def test_only_losses_of_means_measure_them(network: vgg.VGG, astronaut: torch.Tensor) -> None:

@@ -256,3 +256,18 @@ def test_stopped_and_resumed_is_uninterrupted(optimizer: str, stop: int) -> None
         second.step(quadratic)
     assert torch.equal(second.pixels, whole.pixels)
     assert torch.equal(second.best, whole.best)
+
+
+@pytest.mark.parametrize("optimizer", list(LEARNING_RATES))
+def test_a_checkpoints_memory_goes_where_the_pixels_are(optimizer: str) -> None:
+    """A file's tensors are a processor's; here the pixels lie on `meta`, as they may on a card."""
+    settings = settings_for(optimizer=optimizer, history=5)
+    first = Minimizer(TARGET * 0 + 0.5, settings)
+    for _ in range(3):
+        first.step(quadratic)
+    resumed = Minimizer(torch.zeros_like(TARGET, device="meta"), settings)
+    resumed.load(*first.state())
+    tensors, _ = resumed.state()
+    assert tensors.keys() == first.state()[0].keys()
+    for name, value in tensors.items():
+        assert name == "optimizer.step" or value.device.type == "meta", name

@@ -129,6 +129,27 @@ def test_running_out_of_memory_goes_on_in_tiles(
     assert apart.max() < 1e-2  # a unit of the network that nearly ties may switch
 
 
+def test_running_out_of_memory_while_the_painting_is_measured_goes_on_in_tiles(
+    photo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before the first step: the photo's features and the painting's moments are tiles', too."""
+    from impasto.networks.vgg import VGG
+
+    forward = VGG.__call__
+
+    def limited(self: VGG, image: torch.Tensor, layers: object) -> object:
+        if max(image.shape) > 340:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return forward(self, image, layers)
+
+    changes = {"size": 352, "coarsest": 0, "steps": 1, "precision": "float32"}
+    whole = impasto.stylize(photo, "great-wave", **changes)
+    monkeypatch.setattr(VGG, "__call__", limited)
+    (step,) = impasto.steps(photo, "great-wave", **changes)
+    assert step.note == "memory ran out: going on in tiles of 176 px, with the same result"
+    assert (step.picture().pixels - whole.picture.pixels).abs().mean() < 1e-5
+
+
 def test_where_memory_is_short_another_optimizer_paints_and_says_so(
     photo: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

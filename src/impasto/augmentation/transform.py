@@ -155,7 +155,9 @@ class StyleTransfer(torch.nn.Module):
         for first in range(0, len(chosen), step):
             numbers, some = zip(*chosen[first : first + step], strict=True)
             where = torch.tensor(numbers, device=batch.device)
-            found[where] = _like(self._stylized(_unit(batch[where]), some), batch)
+            with machine.unrounded(batch.device):
+                painted = self._stylized(_unit(batch[where]), some)
+            found[where] = _like(painted, batch)
         return found
 
     def extra_repr(self) -> str:

@@ -4,7 +4,7 @@ Takes plain values and knows no settings: `start` chooses, `Compute.tuned` compu
 `neutral` state of PyTorch, and gives the caller's back.
 """
 
-from impasto.machine.compute import Compute, neutral, start
+from impasto.machine.compute import Compute, neutral, start, unrounded
 from impasto.machine.device import (
     SOME_BYTES,
     Precision,
@@ -19,5 +19,6 @@ from impasto.machine.device import (
 
 __all__ = [
     "SOME_BYTES", "Compute", "Precision", "choose_device", "choose_dtype", "cores",
-    "has_bfloat16", "has_float16", "keep_large_buffers", "neutral", "start", "wait_for",
+    "has_bfloat16", "has_float16", "keep_large_buffers", "neutral", "start",
+    "unrounded", "wait_for",
 ]  # fmt: skip

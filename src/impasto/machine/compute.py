@@ -14,6 +14,10 @@ from impasto.machine.device import Precision, choose_device, choose_dtype
 Item = TypeVar("Item")
 CPU = torch.device("cpu")
 AUTOCAST = ("cpu", "cuda", "mps", "xpu")  # the devices that PyTorch has autocast for
+ROUNDED_SUMS = (
+    "allow_bf16_reduced_precision_reduction", "allow_fp16_reduced_precision_reduction",
+)  # fmt: skip
+"""Switches of `torch.backends.cuda.matmul`, on in the beginning: cuBLAS may round partial sums."""
 EXACT = ("none", "ieee")  # products of float32 whose factors are not rounded first
 
 
@@ -56,7 +60,7 @@ class Compute:
         is back.
 
         On CUDA cuDNN times its algorithms (a run has few shapes, each hundreds of times: a second
-        of trials pays), and TF32 is on unless float32 was asked for by name.
+        of trials pays), and a card rounds no more than a processor does (`unrounded`).
         """
         with neutral():
             threads = torch.get_num_threads()
@@ -75,14 +79,13 @@ class Compute:
         if self.device.type != "cuda":
             yield
             return
-        cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
-        before = cudnn.benchmark, _tf32_of(cudnn), matmul.allow_tf32
+        before = torch.backends.cudnn.benchmark
         try:
-            cudnn.benchmark = True
-            cudnn.allow_tf32 = matmul.allow_tf32 = self.precision != "float32"
-            yield
+            torch.backends.cudnn.benchmark = True
+            with unrounded(self.device):
+                yield
         finally:
-            cudnn.benchmark, cudnn.allow_tf32, matmul.allow_tf32 = before
+            torch.backends.cudnn.benchmark = before
 
     def stepwise(self, items: Iterator[Item]) -> Iterator[Item]:
         """The items of a generator, each made inside `tuned`: while the caller has one, the
@@ -94,6 +97,30 @@ class Compute:
                 except StopIteration:
                     return
             yield item
+
+
+@contextmanager
+def unrounded(device: torch.device) -> Iterator[None]:
+    """Inside, a card rounds no more than a processor does.
+
+    Convolutions of float32 do not see TF32 (to products `neutral` sees): its ten bits are too few
+    for OKLab and for a covariance that is inverted. Partial sums of narrower formats are float32.
+    """
+    if device.type != "cuda":
+        yield
+        return
+    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+    rounding = [name for name in ROUNDED_SUMS if getattr(matmul, name)]
+    before = _tf32_of(cudnn)
+    try:
+        cudnn.allow_tf32 = False
+        for name in rounding:
+            setattr(matmul, name, False)
+        yield
+    finally:
+        cudnn.allow_tf32 = before
+        for name in rounding:
+            setattr(matmul, name, True)
 
 
 def start(

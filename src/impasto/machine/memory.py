@@ -11,8 +11,12 @@ from torch import Tensor
 from impasto.errors import SettingError
 
 BLOCK_VALUES = 2**19  # of a map that are worked on at a time: 2 MB in float32
-OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "STATUS_ALLOC_FAILED")
-"""What errors of PyTorch on a CPU, of CUDA and MPS, of cuBLAS and cuDNN say."""
+CARD_VALUES = 2**24  # on a card, for which small pieces of work last as long as large ones
+OUT_OF_MEMORY = (
+    "can't allocate memory", "out of memory", "ALLOC_FAILED", "unable to find an engine",
+)  # fmt: skip
+"""What errors of PyTorch on a CPU, of CUDA and MPS, of cuBLAS, cuDNN and cuFFT say; the last is of
+convolutions for none of whose algorithms there is room."""
 
 PROCESS_BYTES = {
     torch.bfloat16: 570_000_000,
@@ -109,5 +113,6 @@ def ran_out(error: BaseException) -> bool:
 def rows_of(maps: Float[Tensor, "b c h w"]) -> list[slice]:
     """Rows to be worked on at a time, so that what is made on the way stays small."""
     height, values = maps.shape[2], maps.shape[1] * maps.shape[3]
-    rows = max(1, BLOCK_VALUES // values)
+    most = BLOCK_VALUES if maps.device.type == "cpu" else CARD_VALUES
+    rows = max(1, most // values)
     return [slice(top, top + rows) for top in range(0, height, rows)]

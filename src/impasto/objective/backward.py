@@ -86,14 +86,18 @@ class Slopes:
 
         order: the network's layers. The deepest layer's gradient starts the backward pass; each
         other's is added only when the pass comes by, and its features are let go: nothing waits in
-        memory.
+        memory. Where the pass fails, as for want of memory, all of them are let go: their hooks
+        would hold them for good.
         """
         *shallow, deepest = sorted(features, key=order.index)
         for name in shallow:
             hook = partial(self.add_own, tile, name, features)
             features[name].register_hook(hook)  # type: ignore[no-untyped-call]
         top = features[deepest]
-        send_back(top, self.add_own(tile, deepest, features, torch.zeros_like(top)))
+        try:
+            send_back(top, self.add_own(tile, deepest, features, torch.zeros_like(top)))
+        finally:
+            features.clear()
 
     def add_own(self, tile: Tile, layer: str, features: Features, gradient: Tensor) -> Tensor:
         """Add dL/dF of one layer, inside the inner box, to the gradient that comes down to it.

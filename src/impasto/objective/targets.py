@@ -163,19 +163,27 @@ def _samples_of(pixels: Tensor, counts: Guides, sizes: Mapping[str, int], seed: 
     return Samples((pixels.shape[-2], pixels.shape[-1]), some, inside, sizes, seed)
 
 
-def matching_bytes(spec: Spec, size: tuple[int, int], parts: int, dtype: torch.dtype) -> int:
+def matching_bytes(
+    spec: Spec, size: tuple[int, int], parts: int, dtype: torch.dtype, device: torch.device
+) -> int:
     """What matching keeps in memory: the banks of so many parts, twice while they are made, the
-    matches, and the scores that are looked at together. Paintings are taken to be as large as the
-    picture, of that width and height, px."""
+    matches, and the scores that the device looks at together. Paintings are taken to be as large
+    as the picture, of that width and height, px."""
     places = {layer: size[0] * size[1] // stride_of(layer) ** 2 for layer in spec.matched_layers()}
-    values = sum(
-        min(BANK_SIZES.get(stride_of(layer), LARGEST_BANK), count) * channels_of(layer)
+    banks = {
+        layer: min(BANK_SIZES.get(stride_of(layer), LARGEST_BANK), count)
         for layer, count in places.items()
-    )
+    }
     if not places:
         return 0
+    values = sum(count * channels_of(layer) for layer, count in banks.items())
     each = 2 * values * dtype.itemsize + MATCH_BYTES * size[0] * size[1]
-    return parts * each + 2 * matching.SCORES * dtype.itemsize
+    scores = matching.SCORES
+    if device.type != "cpu":
+        scores = min(
+            matching.CARD_SCORES, max(count * places[layer] for layer, count in banks.items())
+        )
+    return parts * each + 2 * scores * dtype.itemsize
 
 
 def objective_of(

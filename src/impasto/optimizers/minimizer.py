@@ -260,11 +260,15 @@ def _state_of(optimizer: Optimizer) -> dict[str, Any]:
 
 
 def _load_into(optimizer: Optimizer, memory: dict[str, Any], pixels: Tensor) -> None:
-    """The reverse of `_state_of`."""
+    """The reverse of `_state_of`: a file's tensors go to the pixels' device, but for the number of
+    steps, which only fused optimizers count there."""
     if isinstance(optimizer, Lbfgs):
         optimizer.load(memory)
-    else:
-        optimizer.state[pixels] = {
-            name: value.clone() if isinstance(value, Tensor) else value
-            for name, value in memory.items()
-        }
+        return
+    counts_there = bool(optimizer.defaults.get("fused"))
+    optimizer.state[pixels] = {
+        name: value.to("cpu" if name == "step" and not counts_there else pixels.device, copy=True)
+        if isinstance(value, Tensor)
+        else value
+        for name, value in memory.items()
+    }

@@ -25,6 +25,8 @@ TARGET_VALUES = 8  # values of relu4_2 per pixel: 512 channels at a stride of 8
 GUIDE_BYTES = 6  # per pixel of one mask on the grids of all layers, in float32
 AREA_BYTES = 12  # per pixel of where one part of a picture is, in float32: made of others as large
 SMALLEST_TILE, LARGEST_TILE = 128, 2048  # px; margins eat smaller ones, larger ones gain nothing
+CARD_WHOLE = 3 * 2**23  # px of a picture in one piece: with 64 channels and what lies around them
+# the first maps have fewer values than 31 bits count, as cuDNN did before version 9.3
 ONE_PASS_BYTES = {torch.bfloat16: 450, torch.float16: 450, torch.float32: 900}
 """Per pixel of one pass of encoder or decoder, without gradients; buffers are kept."""
 CHANNEL_BYTES = 20  # per pixel and channel of a trained network in 16 bits, likewise
@@ -79,13 +81,15 @@ def footprint(
     tile: int | None = None,
     masks: int = 0,
     kept: int = 0,
+    largest: int | None = None,
 ) -> Footprint:
     """The quickest way to paint a picture of this size in at most `limit` bytes.
 
     Whole, if it fits; else in the largest tiles that fit, L-BFGS with a shorter history, or Adam
     in its place. margin: of a tile, px. tile: the side asked for, if one was. masks: bytes a pixel
-    that they take. kept: bytes of the pictures that were read. Raises PictureError where not even
-    the smallest tiles fit, with what would.
+    that they take. kept: bytes of the pictures that were read. largest: pixels of a picture in one
+    piece, however much memory there is. Raises PictureError where not even the smallest tiles fit,
+    with what would.
     """
     planned = _planned(limit, dtype)
     ways = [(optimizer, history)]
@@ -96,7 +100,7 @@ def footprint(
     for smallest in (GOOD_TILE, SMALLEST_TILE):
         for name, pairs in ways:
             state = _state(size, dtype, name, pairs) + size[0] * size[1] * masks + kept
-            way = _fitted(size, dtype, state, planned, margin, smallest, tile)
+            way = _fitted(size, dtype, state, planned, margin, smallest, tile, largest)
             if way is not None:
                 return Footprint(*way, name, pairs)
             least = state + _outer(size, tile or SMALLEST_TILE, margin) * EVALUATION_BYTES[dtype]
@@ -168,7 +172,7 @@ def _map_bytes(dtype: torch.dtype) -> int:
 
 def _fitted(
     size: tuple[int, int], dtype: torch.dtype, state: int, planned: int, margin: int,
-    smallest: int, tile: int | None,
+    smallest: int, tile: int | None, largest: int | None,
 ) -> tuple[int, int | None] | None:  # fmt: skip
     """Bytes and tile of the quickest that fits into the planned bytes."""
     whole = size[0] * size[1]
@@ -177,7 +181,7 @@ def _fitted(
         return (found, tile) if found <= planned else None
     each = EVALUATION_BYTES[dtype]
     at_once = state + whole * each
-    if at_once <= planned:
+    if at_once <= planned and (largest is None or whole <= largest):
         return at_once, None
     room = max(planned - state, 0) / each
     side = min((int(math.sqrt(room)) - 2 * margin) // 64 * 64, LARGEST_TILE)

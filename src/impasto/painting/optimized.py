@@ -8,6 +8,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import torch
@@ -218,9 +219,10 @@ class OptimizedRun:
         return {phase: whole.limited(phase, shallow, count) for phase, count in steps.items()}
 
     def _canvas(self, view: View, tile: int | None, steps: int) -> Canvas:
-        """The objective at the size of a view, as a function of pixels, for so many steps."""
-        graphs = self.settings.cuda_graphs
-        return Canvas(self._objective(view, tile), view, self.tiling, graphs, steps)
+        """The objective at the size of a view, as a function of pixels, for so many steps; in
+        smaller tiles where memory runs out while the paintings or the photo are measured."""
+        objective = self.tiling.fit(partial(self._objective, view), tile, max(view.size))
+        return Canvas(objective, view, self.tiling, self.settings.cuda_graphs, steps)
 
     def _objective(self, view: View, tile: int | None) -> Objective:
         return objective_of(view, self.engine.styles, tile, self.temporal)
@@ -287,6 +289,7 @@ class OptimizedRun:
             self.tiling.side,
             self.mask_bytes,
             self.scene.bytes + self._matching_bytes(size),
+            None if self.device.type == "cpu" else budget.CARD_WHOLE,
         )
 
     def _matching_bytes(self, size: tuple[int, int]) -> int:
@@ -294,7 +297,7 @@ class OptimizedRun:
         if not any(self.schedule.matching):
             return 0
         parts = len(self.scene.parts)
-        return matching_bytes(self.engine.styles.spec, size, parts, self.dtype)
+        return matching_bytes(self.engine.styles.spec, size, parts, self.dtype, self.device)
 
     def estimate(self) -> tuple[float, int]:
         """Seconds and bytes that the rest of the run will take, from measured evaluations."""
