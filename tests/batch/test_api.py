@@ -10,7 +10,7 @@ from hostile import REFUSED
 from PIL import Image
 
 import impasto
-import members
+import workers
 from impasto import Masks
 from impasto.batch.api import Remaining, paint, remaining
 from impasto.batch.painter import Orders, Painter
@@ -42,7 +42,7 @@ def left(folder: Path, *styles: str, force: bool = False, **words: Any) -> Remai
 def painted(asked: Remaining) -> list[Row]:
     batch = asked.batch
     painter = Painter(Orders(batch.settings, batch.output, batch.bits, batch.keep_gps))
-    pool = members.Here(lambda: painter)
+    pool = workers.Here(lambda: painter)
     rows = [event for event in paint(asked, pool) if isinstance(event, dict)]
     assert pool.closed
     return rows
@@ -111,7 +111,7 @@ def test_other_settings_are_painted_anew_and_another_number_of_threads_is_not(
 def test_a_stopped_batch_goes_on(photos: Path) -> None:
     asked = left(photos)
     painter = Painter(Orders(SETTINGS, asked.batch.output, 8, False))
-    events = paint(asked, members.Here(lambda: painter))
+    events = paint(asked, workers.Here(lambda: painter))
     first = next(event for event in events if isinstance(event, dict))
     next(event for event in events if not isinstance(event, dict))
     events.close()

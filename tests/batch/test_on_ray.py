@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import impasto
-import members
+import workers
 from impasto.batch.on_ray import RayPool
 from impasto.batch.pool import TRIES, Begun, Done, Event, Failed, Tick, work_off
 from impasto.errors import SettingError
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.filterwarnings(
 @pytest.fixture(autouse=True)
 def _with_these_tests(monkeypatch: pytest.MonkeyPatch) -> None:
     """Actors find what the tests import."""
-    monkeypatch.setenv("PYTHONPATH", str(Path(members.__file__).parent), prepend=os.pathsep)
+    monkeypatch.setenv("PYTHONPATH", str(Path(workers.__file__).parent), prepend=os.pathsep)
 
 
 def test_actors_do_all_tasks_and_are_replaced_when_they_are_killed(tmp_path: Path) -> None:
@@ -32,7 +32,7 @@ def test_actors_do_all_tasks_and_are_replaced_when_they_are_killed(tmp_path: Pat
     tasks.append(("die", str(tmp_path / "many"), 99))
     for name in ("few", "many"):
         (tmp_path / name).mkdir()
-    pool = RayPool(lambda _: members.make, "local", 1, 2, gpus=False)
+    pool = RayPool(lambda _: workers.make, "local", 1, 2, gpus=False)
     assert pool.members == min(2, impasto.machine.cores())
     events: list[Event] = [e for e in work_off(pool, tasks) if not isinstance(e, Tick)]
     assert [e.task for e in events if isinstance(e, Begun)] == tasks
@@ -60,4 +60,4 @@ def test_a_batch_on_ray_has_the_same_bytes(tmp_path: Path) -> None:
 
 def test_a_cluster_that_is_not_there_is_told() -> None:
     with pytest.raises(SettingError, match=r"reached at '127\.0\.0\.1:1' \(.*or use local"):
-        RayPool(lambda _: members.make, "127.0.0.1:1", 1, 2, gpus=False)
+        RayPool(lambda _: workers.make, "127.0.0.1:1", 1, 2, gpus=False)

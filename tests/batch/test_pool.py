@@ -12,7 +12,7 @@ from typing import Any
 import psutil
 import pytest
 
-import members
+import workers
 from impasto.batch.pool import TRIES, Begun, Done, Event, Failed, LocalPool, Tick, work_off
 
 
@@ -24,7 +24,7 @@ def folder(tmp_path: Path) -> Path:
 
 def done(tasks: list[Any], count: int = 1) -> list[Event]:
     return [
-        e for e in work_off(LocalPool([members.make] * count), tasks) if not isinstance(e, Tick)
+        e for e in work_off(LocalPool([workers.make] * count), tasks) if not isinstance(e, Tick)
     ]
 
 
@@ -46,7 +46,7 @@ def test_what_a_task_raises_ends_it_alone() -> None:
 
 
 def test_tools_that_cannot_be_made_fail_each_task() -> None:
-    events = list(work_off(LocalPool([members.broken]), [1, 2]))
+    events = list(work_off(LocalPool([workers.broken]), [1, 2]))
     found = [event.error for event in events if isinstance(event, Failed)]
     assert found == ["RuntimeError: no tools (not foreseen)"] * 2
 
@@ -74,7 +74,7 @@ def until(file: Path) -> int:
 
 
 def test_ticks_tell_how_far_each_is_and_a_closed_pool_ends_its_members(folder: Path) -> None:
-    events = work_off(LocalPool([members.make]), [("wait", str(folder / "waits"))])
+    events = work_off(LocalPool([workers.make]), [("wait", str(folder / "waits"))])
     assert isinstance(next(events), Begun)
     for event in events:
         if isinstance(event, Tick) and event.shares == (0.5,):
@@ -95,7 +95,7 @@ def test_members_have_their_threads_and_this_process_its_own() -> None:
     before = os.environ.get("OMP_NUM_THREADS")
     (found,) = (
         event.result
-        for event in work_off(LocalPool([members.make], 3), [("threads",)])
+        for event in work_off(LocalPool([workers.make], 3), [("threads",)])
         if isinstance(event, Done)
     )
     assert found == "3"
@@ -104,10 +104,10 @@ def test_members_have_their_threads_and_this_process_its_own() -> None:
 
 SCRIPT = """
 import sys
-import members
+import workers
 from impasto.batch.pool import LocalPool, work_off
 if __name__ == "__main__":
-    for event in work_off(LocalPool([members.make]), [("wait", sys.argv[1])]):
+    for event in work_off(LocalPool([workers.make]), [("wait", sys.argv[1])]):
         pass
 """
 
@@ -115,7 +115,7 @@ if __name__ == "__main__":
 @pytest.fixture
 def driver(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
     (folder / "driver.py").write_text(SCRIPT)
-    path = os.pathsep.join([str(Path(members.__file__).parent), *sys.path])
+    path = os.pathsep.join([str(Path(workers.__file__).parent), *sys.path])
     process = subprocess.Popen(
         [sys.executable, folder / "driver.py", folder / "waits"],
         env=os.environ | {"PYTHONPATH": path},

@@ -7,7 +7,7 @@ import fsspec
 import pytest
 
 import impasto
-import members
+import workers
 from impasto.batch import storage
 from impasto.batch.api import paint, remaining
 from impasto.batch.inputs import Photo, photos_of
@@ -78,7 +78,7 @@ def test_what_cannot_be_reached_is_told(tmp_path: Path) -> None:
 def painted(bucket: str) -> list[Row]:
     batch = plan_batch([f"{bucket}/photos"], ["great-wave"], f"{bucket}/out", SETTINGS)
     painter = Painter(Orders(SETTINGS, batch.output, 8, False))
-    events = paint(remaining(batch), members.Here(lambda: painter))
+    events = paint(remaining(batch), workers.Here(lambda: painter))
     return [event for event in events if isinstance(event, dict)]
 
 
