@@ -81,6 +81,12 @@ def test_no_path_is_a_mask(name: str, visit: Visit) -> None:
             job_of(form, visit)
 
 
+def test_who_has_drawn_nothing_is_told_what_to_do(visit: Visit) -> None:
+    visit.masks.clear()
+    with pytest.raises(PictureError, match="nothing is drawn yet: draw on your photo, or click"):
+        job_of(Form(("poppies",), mask="drawn"), visit)
+
+
 @pytest.mark.parametrize("name", [item.name for item in fields(Settings)])
 def test_odd_values_are_refused_in_one_line_or_are_settings(name: str) -> None:
     """Whatever comes out can be painted with as far as settings go, and names no file."""

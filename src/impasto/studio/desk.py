@@ -13,7 +13,7 @@ from impasto.reports.words import duration
 from impasto.segmentation import from_clicks
 from impasto.settings import settings_for
 from impasto.studio import stage, uploads
-from impasto.studio.forms import Form, job_of, restored
+from impasto.studio.forms import DRAWN, Form, job_of, restored
 from impasto.studio.jobs import (
     LIVE_SIDE,
     Estimated,
@@ -34,7 +34,6 @@ from impasto.studio.visits import MOST_PHOTOS, Visit, Visits
 PREVIEW_SIDES = (256, 320, 384, 512)  # px, of instant pictures
 PREVIEW_SECONDS = 1.5  # that one may take, by the pace of the machine
 PROGRAM_SECONDS = 0.5  # between two looks whether a program still waits for its picture
-DRAWN = "drawn"  # the name of the mask that a visitor draws or clicks
 DARKENED = 0.25  # how bright what a mask leaves out is shown
 SHEET_SIDE = 192  # px, of each picture of a sheet of all paintings
 

@@ -17,6 +17,7 @@ QUICK: dict[str, Any] = {"preset": "instant"}
 NOT_ASKED = ("Machine",)  # groups of settings that are the studio's, not a visitor's
 MOST_MISSING = 5  # things that are said to be missing
 LONGEST = 200  # characters of a setting, and of a name
+DRAWN = "drawn"  # the name of the mask that a visitor draws or clicks
 ELSEWHERE = ("preset", "size", "strength", "style_weights", "style_scale", "keep_colors")
 """Settings with a control of their own on the page."""
 
@@ -144,6 +145,8 @@ def mask_of(name: str | None, visit: Visit) -> Path | str | None:
         return visit.masks[name]
     if name in WORDS:
         return name
+    if name == DRAWN:
+        raise PictureError("nothing is drawn yet: draw on your photo, or click into it")
     raise PictureError(f"there is no mask {name!r}: draw it anew")
 
 

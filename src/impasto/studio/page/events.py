@@ -10,8 +10,8 @@ from PIL import Image
 
 from impasto.errors import ImpastoError
 from impasto.studio import stage
-from impasto.studio.desk import DRAWN, Desk, View
-from impasto.studio.forms import Form
+from impasto.studio.desk import Desk, View
+from impasto.studio.forms import DRAWN, Form
 from impasto.studio.page import controls, layout
 from impasto.studio.page.layout import KEEP, WHERE
 
