@@ -1,4 +1,4 @@
-"""What the members of the pools under test do, in processes of their own."""
+"""What the workers of the pools under test do, in processes of their own."""
 
 import os
 import signal
@@ -46,19 +46,19 @@ def work(task: Any, show: Show) -> Any:
 
 
 class Here:
-    """A pool whose one member is this process: quick, as nothing is spawned."""
+    """A pool whose one worker is this process: quick, as nothing is spawned."""
 
-    members = 1
+    workers = 1
 
     def __init__(self, make: Callable[[], Callable[[Any, Show], Any]]) -> None:
         self.make, self.results, self.closed = make, [], False
 
-    def give(self, member: int, task: Any) -> None:
+    def give(self, worker: int, task: Any) -> None:
         try:
             result = self.make()(task, lambda _: None)
         except Exception as error:
             result = error
-        self.results = [(member, result)]
+        self.results = [(worker, result)]
 
     def ended(self, _: float) -> list[tuple[int, Any]]:
         found, self.results = self.results, []

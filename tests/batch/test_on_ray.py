@@ -33,7 +33,7 @@ def test_actors_do_all_tasks_and_are_replaced_when_they_are_killed(tmp_path: Pat
     for name in ("few", "many"):
         (tmp_path / name).mkdir()
     pool = RayPool(lambda _: workers.make, "local", 1, 2, gpus=False)
-    assert pool.members == min(2, impasto.machine.cores())
+    assert pool.workers == min(2, impasto.machine.cores())
     events: list[Event] = [e for e in work_off(pool, tasks) if not isinstance(e, Tick)]
     assert [e.task for e in events if isinstance(e, Begun)] == tasks
     found = {repr(e.task): e.result for e in events if isinstance(e, Done)}

@@ -13,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-from impasto.batch import Crew
+from impasto.batch import Workers
 from impasto.errors import PictureError, SettingError
 from impasto.losses.pixels import TemporalTarget
 from impasto.objective import Styles, objective_of
@@ -231,7 +231,7 @@ def test_shots_painted_elsewhere_make_the_same_bytes(
 
 def test_two_processes_make_the_same_bytes(three_shots: Path, tmp_path: Path) -> None:
     film, target = film_of(three_shots / "in.mp4"), tmp_path / "out.mp4"
-    list(film.write(target, spread=Crew(workers=2, threads=1).spread))
+    list(film.write(target, spread=Workers(count=2, threads=1).spread))
     assert target.read_bytes() == (three_shots / "whole.mp4").read_bytes()
     assert [path.name for path in tmp_path.iterdir()] == ["out.mp4"]
 

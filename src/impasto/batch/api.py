@@ -11,12 +11,12 @@ from functools import partial
 from typing import Any
 
 from impasto.batch import pool, storage
-from impasto.batch.crew import Crew
 from impasto.batch.inputs import Unread
 from impasto.batch.journal import Journal
 from impasto.batch.painter import Orders, Painter, run_of
 from impasto.batch.plan import NAME, Batch, Item, Masks, plan_batch
 from impasto.batch.pool import Begun, Done, Failed, Pool, Tick
+from impasto.batch.workers import Workers
 from impasto.errors import PictureError
 from impasto.machine.tasks import Make
 from impasto.painting import Shared
@@ -57,8 +57,8 @@ def stylize_all(
         _several(inputs), _several(styles), output, chosen,
         masks=masks, name=name, bits=bits, keep_gps=keep_gps,
     )  # fmt: skip
-    left, crew = remaining(batch, force), Crew(chosen.device, chosen.threads, workers, ray)
-    return (event for event in paint(left, pool_for(left, crew)) if isinstance(event, dict))
+    left, team = remaining(batch, force), Workers(chosen.device, chosen.threads, workers, ray)
+    return (event for event in paint(left, pool_for(left, team)) if isinstance(event, dict))
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def remaining(batch: Batch, force: bool = False) -> Remaining:
     return Remaining(batch, tuple(items), recipes, len(batch.items) - len(items), tuple(rows))
 
 
-def paint(left: Remaining, members: Pool) -> Generator[Row | Tick]:
+def paint(left: Remaining, workers: Pool) -> Generator[Row | Tick]:
     """Paint what is left; yield a row for each picture, and now and then how far all are.
 
     What was asked for and cannot be read has a row with an `error`, too.
@@ -106,7 +106,7 @@ def paint(left: Remaining, members: Pool) -> Generator[Row | Tick]:
     journal.begin(left.rows)
     for unread in batch.unread:
         yield _row_of_unread(unread)
-    for event in pool.work_off(members, left.items):
+    for event in pool.work_off(workers, left.items):
         match event:
             case Begun(item):
                 journal.add([_row(item, left, {"begun": True})])
@@ -122,30 +122,30 @@ def paint(left: Remaining, members: Pool) -> Generator[Row | Tick]:
                 yield event
 
 
-def estimate(left: Remaining, crew: Crew) -> tuple[float, int, int]:
+def estimate(left: Remaining, team: Workers) -> tuple[float, int, int]:
     """Seconds of all that is left, bytes of each process, and how many there are; from a few
     evaluations of the first photo that can be read."""
-    members, threads = crew.size(len(left.items))
-    settings = changed(left.batch.settings, threads=threads, device=crew.device_of_each)
+    workers, threads = team.size(len(left.items))
+    settings = changed(left.batch.settings, threads=threads, device=team.device_of_each)
     for item in left.items:
         try:
             run = run_of(item, settings, Shared())
             seconds, size = run.estimate()
         except PictureError:
             continue
-        return seconds * len(left.items) / members, size, members
-    return 0.0, 0, members
+        return seconds * len(left.items) / workers, size, workers
+    return 0.0, 0, workers
 
 
-def pool_for(left: Remaining, crew: Crew) -> Pool:
+def pool_for(left: Remaining, team: Workers) -> Pool:
     """The processes that paint it. SettingError for a cluster that is not reached."""
     batch = left.batch
 
     def tools(threads: int) -> Make[Item, Row]:
-        settings = changed(batch.settings, threads=threads, device=crew.device_of_each)
+        settings = changed(batch.settings, threads=threads, device=team.device_of_each)
         return partial(Painter, Orders(settings, batch.output, batch.bits, batch.keep_gps))
 
-    return crew.pool(tools, len(left.items))
+    return team.pool(tools, len(left.items))
 
 
 def _is_there(batch: Batch, item: Item, row: Row | None, recipe: str, far: set[str] | None) -> bool:

@@ -1,4 +1,4 @@
-"""The members of a pool as actors of a Ray cluster, or of a Ray that is started here.
+"""The workers of a pool as actors of a Ray cluster, or of a Ray that is started here.
 
 Ray Core alone: an actor keeps the networks, reads photos and writes pictures by itself, and sends
 back a row. Ray Data would stop a whole data set at the first exception, and send every picture
@@ -29,7 +29,7 @@ REACHED = 10.0  # seconds that a cluster may take to answer
 class RayPool:
     """Actors, one for each card of the cluster, or for so many `threads` of its processors.
 
-    `make` makes each one's tools; its argument is how many members share a machine. Raises
+    `make` makes each one's tools; its argument is how many workers share a machine. Raises
     SettingError where Ray is not installed or not reached.
     """
 
@@ -46,23 +46,23 @@ class RayPool:
         cards = int(resources.get("GPU", 0)) if gpus else 0
         each = {"num_gpus": 1, "num_cpus": 1} if cards else {"num_cpus": threads}
         found = cards or int(resources.get("CPU", 1)) // threads
-        self.members = max(1, min(found, most))
+        self.workers = max(1, min(found, most))
         nodes = sum(1 for node in self.ray.nodes() if node["Alive"])
-        tools = make(-(-self.members // max(1, nodes)))
-        actor, folder = self.ray.remote(_Member), str(Path.cwd())
+        tools = make(-(-self.workers // max(1, nodes)))
+        actor, folder = self.ray.remote(_Worker), str(Path.cwd())
         self.actors = [
             actor.options(
                 max_restarts=RESTARTS, max_task_retries=RETRIES, max_concurrency=2, **each
             ).remote(tools, folder)
-            for _ in range(self.members)
+            for _ in range(self.workers)
         ]
         self.references: dict[Any, int] = {}
-        self.known = [0.0] * self.members
+        self.known = [0.0] * self.workers
 
-    def give(self, member: int, task: Any) -> None:
+    def give(self, worker: int, task: Any) -> None:
         """See `Pool`."""
-        self.known[member] = 0.0
-        self.references[self.actors[member].work.remote(task)] = member
+        self.known[worker] = 0.0
+        self.references[self.actors[worker].work.remote(task)] = worker
 
     def ended(self, seconds: float) -> list[tuple[int, Any]]:
         """See `Pool`."""
@@ -71,7 +71,7 @@ class RayPool:
 
     def shares(self) -> Sequence[float]:
         """See `Pool`."""
-        asked = {self.actors[member].share.remote(): member for member in self.references.values()}
+        asked = {self.actors[worker].share.remote(): worker for worker in self.references.values()}
         done, _ = self.ray.wait(list(asked), num_returns=len(asked), timeout=PATIENCE)
         for reference in done:
             found = self._result(reference)
@@ -97,7 +97,7 @@ class RayPool:
             return RuntimeError(f"the process that painted it was lost {TRIES} times: {words}")
 
 
-class _Member:
+class _Worker:
     """An actor: what it is told to do, and how far it is."""
 
     def __init__(self, make: Make[Any, Any], folder: str) -> None:

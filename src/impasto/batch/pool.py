@@ -1,8 +1,8 @@
 """Work done by several processes, each of which makes its own tools once and can be replaced.
 
-A `Pool` has members; a member has one task in hand, or none. `work_off` keeps them all busy. Where
-a member is lost (killed by hand, or by a system whose memory ran out), a new one takes its place,
-and its task is done again; a task that loses one member after another is given up.
+A `Pool` has workers; a worker has one task in hand, or none. `work_off` keeps them all busy. Where
+a worker is lost (killed by hand, or by a system whose memory ran out), a new one takes its place,
+and its task is done again; a task that loses one worker after another is given up.
 """
 
 import multiprocessing
@@ -24,8 +24,8 @@ from impasto.errors import ImpastoError
 if TYPE_CHECKING:  # a pool alone needs no PyTorch
     from impasto.machine.tasks import Make, Work
 
-TRIES = 3  # of a task whose members are lost
-TICK = 0.5  # seconds between two looks at how far members are
+TRIES = 3  # of a task whose workers are lost
+TICK = 0.5  # seconds between two looks at how far workers are
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 WATCH = 0.5  # seconds between two looks at whether the first process is still there
 
@@ -47,7 +47,7 @@ class Done:
 
 @dataclass(frozen=True)
 class Failed:
-    """A task was given up: its members were lost, or the work raised the cause."""
+    """A task was given up: its workers were lost, or the work raised the cause."""
 
     task: Any
     error: str
@@ -66,47 +66,47 @@ Event = Begun | Done | Failed | Tick
 
 @dataclass(frozen=True)
 class Lost:
-    """A member went away with its task; there is a new one."""
+    """A worker went away with its task; there is a new one."""
 
     why: str
 
 
 class Pool(Protocol):
-    """Members that do tasks, one at a time each."""
+    """Workers that do tasks, one at a time each."""
 
-    members: int
+    workers: int
 
-    def give(self, member: int, task: Any) -> None:
-        """Let a member that has no task begin one."""
+    def give(self, worker: int, task: Any) -> None:
+        """Let a worker that has no task begin one."""
 
     def ended(self, seconds: float) -> list[tuple[int, Any]]:
-        """The members whose tasks ended, and each one's result, the Exception that was raised, or
+        """The workers whose tasks ended, and each one's result, the Exception that was raised, or
         Lost; after so many seconds at most."""
 
     def shares(self) -> Sequence[float]:
-        """How far each member is with the task, 0 to 1."""
+        """How far each worker is with the task, 0 to 1."""
 
     def close(self) -> None:
-        """End all members at once, whatever they have in hand."""
+        """End all workers at once, whatever they have in hand."""
 
 
 def work_off(pool: Pool, tasks: Iterable[Any]) -> Iterator[Event]:
     """Do all tasks, in any order; the first are begun first. The pool is closed at the end."""
     waiting, rest = deque[tuple[Any, int]](), iter(tasks)
     hands: dict[int, tuple[Any, int]] = {}
-    free = deque(range(pool.members))
+    free = deque(range(pool.workers))
     try:
         while True:
             while free and (chosen := _next(waiting, rest)) is not None:
-                member = free.popleft()
-                hands[member] = chosen
+                worker = free.popleft()
+                hands[worker] = chosen
                 yield Begun(chosen[0])
-                pool.give(member, chosen[0])
+                pool.give(worker, chosen[0])
             if not hands:
                 return
-            for member, result in pool.ended(TICK):
-                free.append(member)
-                task, lost = hands.pop(member)
+            for worker, result in pool.ended(TICK):
+                free.append(worker)
+                task, lost = hands.pop(worker)
                 match result:
                     case Lost(why) if lost + 1 >= TRIES:
                         yield Failed(task, f"{why}, {TRIES} times: use a smaller --size")
@@ -117,13 +117,13 @@ def work_off(pool: Pool, tasks: Iterable[Any]) -> Iterator[Event]:
                     case _:
                         yield Done(task, result)
             shares = pool.shares()
-            yield Tick(tuple(shares[member] for member in sorted(hands)))
+            yield Tick(tuple(shares[worker] for worker in sorted(hands)))
     finally:
         pool.close()
 
 
 def _next(waiting: deque[tuple[Any, int]], rest: Iterator[Any]) -> tuple[Any, int] | None:
-    """The next task and how many members it has lost: new ones first."""
+    """The next task and how many workers it has lost: new ones first."""
     for task in rest:
         return task, 0
     return waiting.popleft() if waiting else None
@@ -146,7 +146,7 @@ class LocalPool:
         threads: int = 1,
         seen: Sequence[Mapping[str, str]] = (),
     ) -> None:
-        self.members = len(makes)
+        self.workers = len(makes)
         own = seen or [{}] * len(makes)
         self._environments = [dict.fromkeys(THREADS, str(threads)) | dict(each) for each in own]
         self._context = multiprocessing.get_context("spawn")  # CUDA cannot be forked
@@ -156,19 +156,19 @@ class LocalPool:
         self._processes: dict[int, BaseProcess] = {}
         self._futures: dict[Future[Any], int] = {}
 
-    def give(self, member: int, task: Any) -> None:
+    def give(self, worker: int, task: Any) -> None:
         """See `Pool`."""
-        self._shares[member] = 0.0
-        with _no_interrupt(), _environment(self._environments[member]):
+        self._shares[worker] = 0.0
+        with _no_interrupt(), _environment(self._environments[worker]):
             before = set(multiprocessing.active_children())
-            executor = self._executors[member] or self._begin(member)
+            executor = self._executors[worker] or self._begin(worker)
             try:
                 future = executor.submit(_work, task)
             except BrokenProcessPool:  # it was killed while it had nothing to do
-                future = self._begin(member).submit(_work, task)
-            self._futures[future] = member
+                future = self._begin(worker).submit(_work, task)
+            self._futures[future] = worker
             for process in set(multiprocessing.active_children()) - before:
-                self._processes[member] = process
+                self._processes[worker] = process
 
     def ended(self, seconds: float) -> list[tuple[int, Any]]:
         """See `Pool`."""
@@ -181,30 +181,30 @@ class LocalPool:
 
     def close(self) -> None:
         """See `Pool`."""
-        for member, executor in enumerate(self._executors):
-            if executor is not None and member in self._futures.values():
-                self._processes[member].kill()
+        for worker, executor in enumerate(self._executors):
+            if executor is not None and worker in self._futures.values():
+                self._processes[worker].kill()
         for executor in self._executors:
             if executor is not None:
                 executor.shutdown(wait=True, cancel_futures=True)
-        self._executors = [None] * self.members
+        self._executors = [None] * self.workers
 
-    def _begin(self, member: int) -> ProcessPoolExecutor:
-        tools = self._makes[member], self._shares, member, os.getpid()
+    def _begin(self, worker: int) -> ProcessPoolExecutor:
+        tools = self._makes[worker], self._shares, worker, os.getpid()
         executor = ProcessPoolExecutor(1, self._context, _begin, tools)
-        self._executors[member] = executor
+        self._executors[worker] = executor
         return executor
 
     def _outcome(self, future: Future[Any]) -> tuple[int, Any]:
-        member = self._futures.pop(future)
+        worker = self._futures.pop(future)
         error = future.exception()
         if isinstance(error, BrokenProcessPool):
-            executor = self._executors[member]
+            executor = self._executors[worker]
             if executor is not None:
                 executor.shutdown(wait=False)
-            self._executors[member] = None
-            return member, Lost("the process that painted it was killed (is memory short?)")
-        return member, future.result() if error is None else error
+            self._executors[worker] = None
+            return worker, Lost("the process that painted it was killed (is memory short?)")
+        return worker, future.result() if error is None else error
 
 
 @contextmanager
@@ -234,29 +234,29 @@ def _environment(changes: Mapping[str, str]) -> Iterator[None]:
 
 
 @dataclass
-class _Member:
-    """What a member's process knows."""
+class _Worker:
+    """What a worker's process knows."""
 
     make: "Make[Any, Any]"
     shares: Any
-    """Those of all members."""
+    """Those of all workers."""
     number: int
     work: "Work[Any, Any] | None" = None
 
 
-_MEMBERS: list[_Member] = []
-"""In a member's process: that one."""
+_WORKERS: list[_Worker] = []
+"""In a worker's process: that one."""
 
 
-def _begin(make: "Make[Any, Any]", shares: Any, member: int, parent: int) -> None:
-    """The beginning of a member's process."""
+def _begin(make: "Make[Any, Any]", shares: Any, worker: int, parent: int) -> None:
+    """The beginning of a worker's process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-    _MEMBERS.append(_Member(make, shares, member))
+    _WORKERS.append(_Worker(make, shares, worker))
 
 
 def _work(task: Any) -> Any:
-    (own,) = _MEMBERS
+    (own,) = _WORKERS
 
     def show(share: float) -> None:
         own.shares[own.number] = share

@@ -86,22 +86,22 @@ def augment(
     from impasto.augmentation.folder import plan_copy, stylized
     from impasto.augmentation.manifest import TABLE, Entry
     from impasto.augmentation.transform import StyleTransfer, styles_of
-    from impasto.batch import Crew
+    from impasto.batch import Workers
     from impasto.cli.progress import Progress
     from impasto.machine.device import choose_device
     from impasto.machine.tasks import one_by_one
 
     began = time.perf_counter()
     plan = plan_copy(folder, output, copies, keep_originals, resume, force)
-    crew = Crew(device, workers=None if ray and workers == 1 else workers, ray=ray)
-    chosen = choose_device(crew.device_of_each)
+    team = Workers(device, count=None if ray and workers == 1 else workers, ray=ray)
+    chosen = choose_device(team.device_of_each)
     named = None if styles is None else [name for text in styles for name in styles_of(text)]
     transfer = StyleTransfer(named, p, range_of(strength), size=size, mix=mix, seed=seed)
     total = sum(len(plan.targets(source)) for source in plan.sources)
     counts = {"written": 0, "skipped": 0}
     try:
         with Progress(quiet) as progress:
-            spread = one_by_one if ray is None and workers == 1 else crew.spread
+            spread = one_by_one if ray is None and workers == 1 else team.spread
             made = stylized(plan, transfer, chosen, spread)
             for one in progress.track(made, total, "pictures"):
                 _say(one, json)

@@ -15,7 +15,7 @@ from impasto.cli.regions import MASKS, regions, several
 from impasto.reports.words import duration, printable
 
 if TYPE_CHECKING:
-    from impasto.batch import Crew
+    from impasto.batch import Workers
     from impasto.batch.api import Remaining
     from impasto.reports.manifest import Row
 
@@ -95,7 +95,7 @@ def batch(
     settings = settings_from(options)
 
     from impasto.augmentation.transform import styles_of
-    from impasto.batch import Crew, Masks, plan_batch, pool_for, remaining
+    from impasto.batch import Masks, Workers, plan_batch, pool_for, remaining
 
     parts, main_mask = regions(region, style_mask)
     named = [one for text in styles or () for one in styles_of(text)]
@@ -103,12 +103,12 @@ def batch(
     plan = plan_batch(
         photos, named, output, settings, masks=masks, name=name, bits=bits, keep_gps=keep_gps
     )
-    left, crew = remaining(plan, force), Crew(settings.device, settings.threads, workers, ray)
+    left, team = remaining(plan, force), Workers(settings.device, settings.threads, workers, ray)
     count = f"{len(left.items)} {'picture' if len(left.items) == 1 else 'pictures'}"
     there = f"; {left.done} are there already" if left.done else ""
     if dry_run:
-        return _dry_run(left, crew, count + there, json)
-    pool = pool_for(left, crew)
+        return _dry_run(left, team, count + there, json)
+    pool = pool_for(left, team)
     say(quiet, f"painting {count}{there}")
     return _paint(left, pool, output, json, quiet)
 
@@ -157,7 +157,7 @@ def _say(row: "Row", json: bool) -> None:
         say(False, f"impasto: {row['output']}: {note}")
 
 
-def _dry_run(left: "Remaining", crew: "Crew", count: str, json: bool) -> int:
+def _dry_run(left: "Remaining", team: "Workers", count: str, json: bool) -> int:
     """Say what would be painted, and what it would take."""
     from impasto.batch import estimate
 
@@ -174,7 +174,7 @@ def _dry_run(left: "Remaining", crew: "Crew", count: str, json: bool) -> int:
     if not left.items:
         say(False, f"{count}: there is nothing to paint")
         return 0
-    seconds, size, members = estimate(left, crew)
+    seconds, size, members = estimate(left, team)
     by = f"{members} processes" if members > 1 else "one process"
     say(False, f"{count}: about {duration(seconds)} by {by} of {size / 1e9:.1f} GB")
     return 0

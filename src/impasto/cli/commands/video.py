@@ -111,7 +111,7 @@ def video(
     """
     if not styles and not region:
         raise SettingError(NO_PAINTING)
-    from impasto.batch import Crew
+    from impasto.batch import Workers
     from impasto.cli.inputs import pictures
     from impasto.cli.outputs import beside, say
     from impasto.cli.progress import Progress
@@ -137,7 +137,7 @@ def video(
     spread = None
     if ray is not None or workers != 1:
         many = None if workers == 1 else workers
-        spread = Crew(settings.device, settings.threads, many, ray).spread
+        spread = Workers(settings.device, settings.threads, many, ray).spread
     frames = film.write(target, quality, sound=sound, resume=resume, force=force, spread=spread)
     began = time.perf_counter()
     with Progress(quiet, preview) as progress:

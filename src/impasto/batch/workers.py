@@ -17,22 +17,22 @@ VISIBLE = "CUDA_VISIBLE_DEVICES"
 
 
 @dataclass(frozen=True)
-class Crew:
+class Workers:
     """Processes on a device, or on several with commas between them.
 
-    threads: of each process; 0 divides the cores. workers: how many; None: one for each core, or
+    threads: of each process; 0 divides the cores. count: how many; None: one for each core, or
     card, that memory allows. ray: "local" or the address of a Ray cluster, whose actors take the
     place of processes. Raises SettingError for a number that cannot be.
     """
 
     device: str = "auto"
     threads: int = 0
-    workers: int | None = None
+    count: int | None = None
     ray: str | None = None
 
     def __post_init__(self) -> None:
-        if self.workers is not None and self.workers < 1:
-            raise SettingError(f"workers is {self.workers}: it must be at least 1")
+        if self.count is not None and self.count < 1:
+            raise SettingError(f"workers is {self.count}: it must be at least 1")
 
     @property
     def device_of_each(self) -> str:
@@ -47,8 +47,8 @@ class Crew:
             named = self.device.count(",") + 1
             room = int(memory.available(machine.choose_device("cpu")) * SHARE // LEAST_ROOM)
             usual = named if named > 1 else max(1, min(cores, room))
-        members = max(1, min(self.workers or usual, tasks))
-        return members, self.threads or max(1, cores // members)
+        count = max(1, min(self.count or usual, tasks))
+        return count, self.threads or max(1, cores // count)
 
     def pool(self, make: Callable[[int], Make[Any, Any]], tasks: int) -> Pool:
         """The processes for so many tasks. `make` is given the threads of each, and returns what
@@ -57,18 +57,18 @@ class Crew:
             from impasto.batch.on_ray import RayPool
 
             threads = self.threads or 1
-            most = min(max(1, tasks), self.workers or max(1, tasks))
+            most = min(max(1, tasks), self.count or max(1, tasks))
 
             def tools(sharers: int) -> Make[Any, Any]:
                 return Claimed(make(threads), SHARE / sharers)
 
             return RayPool(tools, self.ray, threads, most, gpus=self.device_of_each != "cpu")
-        members, threads = self.size(tasks)
+        count, threads = self.size(tasks)
         cards = self._cards()
-        sharers = -(-members // len(cards)) if cards else members
+        sharers = -(-count // len(cards)) if cards else count
         claimed = Claimed(make(threads), SHARE / sharers)
-        seen = [{VISIBLE: cards[number % len(cards)]} if cards else {} for number in range(members)]
-        return LocalPool([claimed] * members, threads, seen)
+        seen = [{VISIBLE: cards[number % len(cards)]} if cards else {} for number in range(count)]
+        return LocalPool([claimed] * count, threads, seen)
 
     def spread(self, make: Make[Task, Result], tasks: Sequence[Task]) -> Iterator[Result]:
         """See `machine.tasks.Spread`."""
