@@ -8,6 +8,7 @@ from impasto.machine.compute import Compute, neutral, start
 from impasto.machine.device import (
     SOME_BYTES,
     Precision,
+    check_devices,
     choose_device,
     choose_dtype,
     has_bfloat16,
@@ -17,6 +18,6 @@ from impasto.machine.device import (
 )
 
 __all__ = [
-    "SOME_BYTES", "Compute", "Precision", "choose_device", "choose_dtype", "has_bfloat16",
-    "has_float16", "keep_large_buffers", "neutral", "start", "wait_for",
+    "SOME_BYTES", "Compute", "Precision", "check_devices", "choose_device", "choose_dtype",
+    "has_bfloat16", "has_float16", "keep_large_buffers", "neutral", "start", "wait_for",
 ]  # fmt: skip

@@ -1,12 +1,22 @@
 """The recipe: from a photo and a painting to the painted picture, step by step."""
 
 from impasto.painting.api import start_run, steps, stylize
-from impasto.painting.mixing import mix, mixed_again, others_of
 from impasto.painting.one_pass import OnePassRun
 from impasto.painting.optimized import Engine, OptimizedRun
-from impasto.painting.run import Finished, PaintingRun, Record, Result, Run, Step
+from impasto.painting.run import (
+    Finished,
+    PaintingRun,
+    Record,
+    Result,
+    Run,
+    Step,
+    mix,
+    mixed_again,
+    others_of,
+)
+from impasto.painting.shared import SharedRun
 
 __all__ = [
     "Engine", "Finished", "OnePassRun", "OptimizedRun", "PaintingRun", "Record", "Result", "Run",
-    "Step", "mix", "mixed_again", "others_of", "start_run", "steps", "stylize",
+    "SharedRun", "Step", "mix", "mixed_again", "others_of", "start_run", "steps", "stylize",
 ]  # fmt: skip

@@ -1,7 +1,8 @@
 """The front door: from a photo and a painting to the painted picture.
 
 `stylize` takes the `steps` to their end. They are those of a run that paints a scene (`Scene`: what
-is painted with what): `OptimizedRun` coarse to fine, step by step, or `OnePassRun` at once.
+is painted with what): `OptimizedRun` coarse to fine, step by step (`SharedRun` on several devices),
+or `OnePassRun` at once.
 """
 
 import os
@@ -12,6 +13,7 @@ from impasto.errors import SettingError
 from impasto.painting.one_pass import OnePassRun
 from impasto.painting.optimized import OptimizedRun
 from impasto.painting.run import PaintingRun, Result, Step
+from impasto.painting.shared import SharedRun
 from impasto.scene import AnyPicture, Region, Scene, Style
 from impasto.settings import Settings, changed, settings_for
 
@@ -69,7 +71,8 @@ def steps(
 def start_run(scene: Scene, resume: str | os.PathLike[str] | None = None) -> PaintingRun:
     """The run that paints a scene: optimized, or in one pass of a network. Raises ImpastoError."""
     if scene.settings.method == "optimize" and not scene.networks:
-        return OptimizedRun(scene, resume=resume)
+        several = len(scene.settings.devices) > 1
+        return (SharedRun if several else OptimizedRun)(scene, resume=resume)
     if resume is not None:
         raise SettingError("instant painting takes one step: there is nothing to resume")
     if scene.settings.method == "optimize" and any(part.strokes for part in scene.parts):

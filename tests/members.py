@@ -1,0 +1,34 @@
+"""Members in threads of this process: real messages over gloo, without processes to wait for."""
+
+import tempfile
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from torch import distributed
+
+from impasto.machine.exchange import Group
+
+
+def together(count: int, work: Callable[[Group], Any]) -> list[Any]:
+    """What each of so many members makes of its exchange with the others."""
+    found: list[Any] = [None] * count
+    errors: list[BaseException] = []
+    with tempfile.TemporaryDirectory() as folder:
+        meeting = str(Path(folder) / "meeting")
+
+        def run(rank: int) -> None:
+            try:
+                found[rank] = work(Group(distributed.FileStore(meeting), rank, count))
+            except BaseException as error:
+                errors.append(error)
+
+        threads = [threading.Thread(target=run, args=(rank,)) for rank in range(count)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    if errors:
+        raise errors[0]
+    return found
