@@ -131,7 +131,8 @@ class Group:
     def swap(self, parts: Sequence[Tensor], shapes: Sequence[Sequence[int]]) -> list[Tensor]:
         """See `Exchange`; as bytes, so that any type will do."""
         like = parts[self.rank]
-        goes = [_bytes(part[:0] if i == self.rank else part) for i, part in enumerate(parts)]
+        goes = [_bytes(part) for part in parts]
+        goes[self.rank] = goes[self.rank][:0]
         counts = [math.prod(shape) * like.itemsize for shape in shapes]
         counts[self.rank] = 0
         carrier, out = self._carried(torch.cat(goes))

@@ -94,7 +94,7 @@ class SharedSpectrum(Spectrum):
         index = torch.arange(-before, side + after, device=device).abs()
         return torch.where(index < side, index, 2 * (side - 1) - index)
 
-    def _own_waves(self, whole: Float[Tensor, "h m"]) -> Float[Tensor, "h m"]:
+    def _own_waves(self, whole: Float[Tensor, "h m"]) -> Float[Tensor, "h n"]:
         edges, rank = self.strips.columns(whole.shape[-1]), self.strips.exchange.rank
         return whole[..., edges[rank] : edges[rank + 1]]
 
