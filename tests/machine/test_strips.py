@@ -32,23 +32,23 @@ def test_one_piece_is_left_as_it_is() -> None:
 @pytest.mark.parametrize("wrap", [False, True])
 @pytest.mark.parametrize(("count", "margin"), [(2, 80), (3, 80), (3, 20)])
 def test_borders_are_the_neighbors_rows_and_go_back(count: int, margin: int, wrap: bool) -> None:
-    """Canvases are cut out of the picture, endlessly repeated where it wraps; the way back is the
-    transpose, <canvas, c> = <picture, back(c)>, over all members."""
+    """Outer strips are cut out of the picture, endlessly repeated where it wraps; the way back is
+    the transpose, <outer, c> = <picture, back(c)>, over all members."""
     picture = PICTURE[:, :, :96]
 
     def work(group: Group) -> tuple[float, float, int]:
         strips = Strips.balanced(group, 96, 16, 80, wrap)
         own = strips.own(picture)
-        canvas = strips.bordered(own.contiguous(), margin)
+        outer = strips.bordered(own.contiguous(), margin)
         wanted = strips.around(picture)
         rows = torch.arange(strips.first, strips.end)
         near = (rows >= strips.top - margin) & (rows < strips.bottom + margin)
-        assert torch.equal(canvas[:, :, near], wanted[:, :, near])
+        assert torch.equal(outer[:, :, near], wanted[:, :, near])
         sent = group.sent
-        other = torch.rand(canvas.shape, generator=torch.Generator().manual_seed(group.rank))
+        other = torch.rand(outer.shape, generator=torch.Generator().manual_seed(group.rank))
         other[:, :, ~near] = 0
         back = strips.unbordered(other, margin)
-        return float((canvas * other).sum()), float((own * back).sum()), sent
+        return float((outer * other).sum()), float((own * back).sum()), sent
 
     found = together(count, work)
     assert sum(a for a, _, _ in found) == pytest.approx(sum(b for _, b, _ in found), rel=1e-5)

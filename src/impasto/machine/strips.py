@@ -1,11 +1,10 @@
 """A picture cut into strips of rows, one for each member that paints it.
 
-A member has the rows of its strip alone. What looks beyond them, as a network does, sees a
-`canvas`: the strip with border rows of its neighbors, which come before an evaluation (`bordered`);
-what the evaluation says of border rows goes back to where they belong, and is added there
-(`unbordered`). What goes along columns, as a Fourier transform does, is turned: each member then
-has all rows of some columns. A picture that one process paints is one strip, and all this does
-nothing.
+A member has the rows of its strip alone. What looks beyond them, as a network does, sees the outer
+strip: with border rows of its neighbors, which come before an evaluation (`bordered`); what the
+evaluation says of border rows goes back to where they belong, and is added there (`unbordered`).
+What goes along columns, as a Fourier transform does, is turned: each member then has all rows of
+some columns. A picture that one process paints is one strip, and all this does nothing.
 
 Strides are those of feature maps: the cuts lie on the grid of the deepest layer's.
 """
@@ -27,8 +26,8 @@ from impasto.machine.exchange import ALONE, Exchange
 class Strips:
     """The strips of a picture: member i has the rows from edge i to edge i + 1, px.
 
-    `margin`: how many rows of its neighbors a canvas has on each side, fewer at the picture's
-    border. `wrap`: the first strip borders on the last.
+    `margin`: how many rows of its neighbors an outer strip has on each side, fewer at the
+    picture's border. `wrap`: the first strip borders on the last.
     """
 
     exchange: Exchange
@@ -72,13 +71,13 @@ class Strips:
 
     @property
     def first(self) -> int:
-        """The first row of the canvas, counted in the picture: below 0 where opposite borders
-        meet."""
+        """The first row of the outer strip, counted in the picture: below 0 where opposite
+        borders meet."""
         return self.top - (self.margin if self.wrap else min(self.margin, self.top))
 
     @property
     def end(self) -> int:
-        """The row behind the last one of the canvas."""
+        """The row behind the last one of the outer strip."""
         beyond = self.height - self.bottom
         return self.bottom + (self.margin if self.wrap else min(self.margin, beyond))
 
@@ -91,53 +90,54 @@ class Strips:
         return whole[..., self.top // stride : self.bottom // stride, :]
 
     def around(self, whole: Shaped[Tensor, "*_ h w"], stride: int = 1) -> Tensor:
-        """The canvas's rows of a map of the whole picture: a copy; all of a single piece."""
+        """The outer strip's rows of a map of the whole picture: a copy; all of a single piece."""
         if not self.shared:
             return whole
         rows = torch.arange(self.first // stride, self.end // stride) % whole.shape[-2]
         return whole[..., rows.to(whole.device), :]
 
-    def inside(self, canvas: Shaped[Tensor, "*_ h w"], stride: int = 1) -> Tensor:
-        """This member's rows of a map of the canvas: a view."""
+    def inside(self, outer: Shaped[Tensor, "*_ h w"], stride: int = 1) -> Tensor:
+        """This member's rows of a map of the outer strip: a view."""
         if not self.shared:
-            return canvas
+            return outer
         above = (self.top - self.first) // stride
         count = self.bottom // stride - self.top // stride
-        return canvas[..., above : above + count, :]
+        return outer[..., above : above + count, :]
 
     def placed(self, own: Shaped[Tensor, "*_ h w"], stride: int = 1) -> Tensor:
-        """A map of the canvas with this member's rows, and zeros around them."""
+        """A map of the outer strip with this member's rows, and zeros around them."""
         if not self.shared:
             return own
         count = self.end // stride - self.first // stride
-        canvas = own.new_zeros(*own.shape[:-2], count, own.shape[-1])
-        self.inside(canvas, stride).copy_(own)
-        return canvas
+        outer = own.new_zeros(*own.shape[:-2], count, own.shape[-1])
+        self.inside(outer, stride).copy_(own)
+        return outer
 
     def bordered(self, own: Shaped[Tensor, "*_ h w"], margin: int) -> Tensor:
-        """The canvas of what each member has, with so many rows of its neighbors on each side."""
+        """The outer strip of what each member has, with so many rows of its neighbors on each
+        side."""
         if not self.shared:
             return own
-        canvas, width = self.placed(own), own.shape[-1]
+        outer, width = self.placed(own), own.shape[-1]
         wanted, given = self._borders(margin)
         parts = [own[..., rows, :] for rows in given]
         shapes = [(*own.shape[:-2], len(rows), width) for rows in wanted]
         for rows, part in zip(wanted, self.exchange.swap(parts, shapes), strict=True):
-            canvas[..., rows, :] = part
-        return canvas
+            outer[..., rows, :] = part
+        return outer
 
-    def unbordered(self, canvas: Shaped[Tensor, "*_ h w"], margin: int) -> Tensor:
-        """This member's rows of its canvas, with what the others' canvases have in them added: the
+    def unbordered(self, outer: Shaped[Tensor, "*_ h w"], margin: int) -> Tensor:
+        """This member's rows of its outer strip, with what the others' have in them added: the
         reverse of `bordered`."""
         if not self.shared:
-            return canvas
+            return outer
         own, width = (
-            self.inside(canvas).clone(memory_format=torch.contiguous_format),
-            canvas.shape[-1],
+            self.inside(outer).clone(memory_format=torch.contiguous_format),
+            outer.shape[-1],
         )
         wanted, given = self._borders(margin)
-        parts = [canvas[..., rows, :] for rows in wanted]
-        shapes = [(*canvas.shape[:-2], len(rows), width) for rows in given]
+        parts = [outer[..., rows, :] for rows in wanted]
+        shapes = [(*outer.shape[:-2], len(rows), width) for rows in given]
         for rows, part in zip(given, self.exchange.swap(parts, shapes), strict=True):
             own.index_add_(-2, torch.tensor(rows, device=own.device, dtype=torch.long), part)
         return own
@@ -198,8 +198,8 @@ class Strips:
         return [i * count // members for i in range(members + 1)]
 
     def _borders(self, margin: int) -> tuple[list[list[int]], list[list[int]]]:
-        """For each other member: the rows of this canvas that come from there, and those of this
-        strip that go there."""
+        """For each other member: the rows of this outer strip that come from there, and those of
+        this strip that go there."""
         rank, cut = self.exchange.rank, (self.edges, self.margin, self.wrap, margin)
         wanted = [rows for rows, _ in _border(*cut, rank)]
         given = [_border(*cut, member)[rank][1] for member in range(self.exchange.members)]
@@ -211,7 +211,7 @@ def _border(
     edges: tuple[int, ...], kept: int, wrap: bool, margin: int, member: int
 ) -> list[tuple[list[int], list[int]]]:
     """Where the rows beside a member's strip come from: for each owner, which rows of the member's
-    canvas they are, and which of the owner's strip."""
+    outer strip they are, and which of the owner's strip."""
     height, top, bottom = edges[-1], edges[member], edges[member + 1]
     first = top - (kept if wrap else min(kept, top))
     found: list[tuple[list[int], list[int]]] = [([], []) for _ in edges[1:]]

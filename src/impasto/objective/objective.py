@@ -154,9 +154,9 @@ class Objective:
 
     def loss(self, image: Float[Tensor, "1 3 h w"]) -> tuple[Terms, Float[Tensor, "1 3 h w"]]:
         """The weighted loss terms of a picture and the gradient of their sum."""
-        canvas = self.strips.bordered(image.detach(), self.margin)
-        gradient = torch.zeros_like(canvas)
-        terms = self._evaluate(canvas, gradient)
+        outer = self.strips.bordered(image.detach(), self.margin)
+        gradient = torch.zeros_like(outer)
+        terms = self._evaluate(outer, gradient)
         return terms, self.strips.unbordered(gradient, self.margin)
 
     def terms(self, image: Float[Tensor, "1 3 h w"]) -> Terms:
@@ -164,7 +164,8 @@ class Objective:
         return self._evaluate(self.strips.bordered(image.detach(), self.margin), None)
 
     def _evaluate(self, image: Tensor, gradient: Tensor | None) -> Terms:
-        """The terms; their gradient is added to `gradient`, if there is one. Both are canvases."""
+        """The terms; their gradient is added to `gradient`, if there is one. Image and gradient are
+        those of the outer strip."""
         graph = gradient is not None
         single = self._forward(image, self.tiles[0], graph) if len(self.tiles) == 1 else None
         slopes = Slopes(self.content, self.content_guides, self.samples, self.matching, self.scaled)
@@ -201,17 +202,17 @@ class Objective:
         shares = {n: torch.zeros_like(own) if n in known else own for n, own in terms.items()}
         return dict(zip(terms, self.strips.exchange.sum(list(shares.values())), strict=True))
 
-    def _terms_of_pixels(self, canvas: Tensor, slope: Tensor | None) -> Terms:
+    def _terms_of_pixels(self, outer: Tensor, slope: Tensor | None) -> Terms:
         """The terms that need no network; their gradient is added to the one given."""
         terms: Terms = {}
         strips, height = self.strips, self.size[0]
-        image, gradient = strips.inside(canvas), None if slope is None else strips.inside(slope)
+        image, gradient = strips.inside(outer), None if slope is None else strips.inside(slope)
         if self.spec.tv_weight:
             below = strips.bottom < height
             rows = slice(strips.top - strips.first, strips.bottom - strips.first + below)
             slopes = None if slope is None else slope[:, :, rows]
             weight = self.spec.tv_weight
-            terms["tv"] = tv_term(weight, canvas[:, :, rows], slopes, height, below)
+            terms["tv"] = tv_term(weight, outer[:, :, rows], slopes, height, below)
         if self.spec.range_weight:
             terms["range"] = range_term(self.spec.range_weight, image, gradient, height)
         if self.temporal is not None:
@@ -331,7 +332,7 @@ class Objective:
         return factor
 
     def _around(self, guides: Guides) -> Guides:
-        """Guides of the whole picture as the canvas has them."""
+        """Guides of the whole picture as the outer strip has them."""
         if not self.strips.shared:
             return guides
         return {n: self.strips.around(own, stride_of(n)) for n, own in guides.items()}

@@ -15,6 +15,7 @@ import os
 import pickle
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -104,6 +105,8 @@ class SharedRun(OptimizedRun):
         steps: Iterator[Step] = iter(())
         while True:
             order, _, words = self.exchange.told().partition(" ")
+            if order == "end":
+                return
             try:
                 with Unbroken():
                     if order == "scale":
@@ -120,6 +123,14 @@ class SharedRun(OptimizedRun):
                         self._tensors()
             except DivergedError:  # as on all members: the first tells it
                 continue
+
+    def end(self) -> None:
+        """End the members beside this one: no step and no picture comes after it. They also end
+        when this run is forgotten."""
+        assert self.crew is not None
+        with suppress(Lost):
+            self.exchange.told("end")
+        self.crew.end()
 
     def recipe(self) -> dict[str, Any]:
         """As of `OptimizedRun`, with the devices as they were asked for."""
@@ -240,7 +251,7 @@ class SharedRun(OptimizedRun):
         for name, (shape, kind) in facts["tensors"].items():
             mine, dtype = None if whole is None else whole[name], getattr(torch, kind)
             found[name] = checkpoint.scattered(name, mine, shape, dtype, self.strips, width)
-        self._restore(found, facts)
+        self._restore(found, facts | {"history": list(facts["history"])})
 
     def _gathered(self, name: str, own: Tensor) -> Tensor:
         """A tensor of the whole picture on the first member, from what each member has of it."""
