@@ -119,7 +119,7 @@ def test_a_member_ends_with_what_started_it(tmp_path: Path) -> None:
     mark = tmp_path / "pid"
     code = (
         "import time; from impasto.machine import members; "
-        f"members.spawned('waiting', b'job')(1, 2, {str(mark)!r}); print('up', flush=True); "
+        f"members.spawned('waiting', lambda: b'job')(1, 2, {str(mark)!r}); "
         "time.sleep(600)"
     )
     environment = os.environ | {

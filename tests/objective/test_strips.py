@@ -118,20 +118,36 @@ def assert_strips_are_the_whole(
             torch.testing.assert_close(terms[name], value, rtol=1e-5, atol=1e-9)
 
 
-@pytest.mark.parametrize("count", [2, 3])
 @pytest.mark.parametrize(
-    "changes",
+    ("count", "changes"),
     [
-        {},
-        {"regions": 1},
-        {"regions": 2, "matching": True},
-        {"transparent": True, "tv_weight": 3.0, "structure_weight": 0.5,
-         "structure_layers": (("relu2_1", 1.0),)},
-        {"padding": "circular", "tv_weight": 3.0, "matching": True},
-        {"tile": 32, "padding": "reflect", "regions": 2},
-        {"tile": 32, "padding": "circular", "scale": "mean", "style_losses": ("gram",)},
-        {"size": (106, 45), "scale": "paper", "style_losses": ("wasserstein",)},
+        (3, {}),
+        (2, {"regions": 1}),
+        (3, {"regions": 2, "matching": True}),
+        (2, {"transparent": True, "tv_weight": 3.0, "structure_weight": 0.5,
+             "structure_layers": (("relu2_1", 1.0),)}),
+        (3, {"padding": "circular", "tv_weight": 3.0, "matching": True}),
+        (2, {"tile": 32, "padding": "reflect", "regions": 2}),
+        (2, {"tile": 32, "padding": "circular", "scale": "mean", "style_losses": ("gram",)}),
+        (3, {"size": (106, 45), "scale": "paper", "style_losses": ("wasserstein",)}),
     ],
 )  # fmt: skip
 def test_gradient_of_strips_is_that_of_the_whole(changes: dict[str, Any], count: int) -> None:
+    """To a millionth, in float64."""
     assert_strips_are_the_whole(Case(**changes), count)
+
+
+def test_detail_sends_the_borders_that_shallow_layers_see() -> None:
+    """Without content; 4 rows for relu2_1, whose field of 10 px is 4 px wider on each side than its
+    cell."""
+    case = Case(matching=True)
+
+    def shallow(made: Objective) -> Objective:
+        return made.limited(["relu1_1", "relu2_1"], matching=False)
+
+    assert_strips_are_the_whole(case, 2, shallow)
+    margin = tiles.margin(["relu1_1", "relu2_1"])
+    sent = [sent for _, _, sent in case.of_members(2, shallow)]
+    moments = 1 + 64 + 64**2 + 1 + 128 + 128**2
+    assert sent == [8 * (2 * margin * WIDTH * 3 + 3 + moments)] * 2
+    assert margin == 4

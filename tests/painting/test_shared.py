@@ -265,7 +265,11 @@ def test_masks_transparency_and_regions_of_three_members(tmp_path: Path) -> None
         ({"device": "cpu,cuda:7"}, SettingError, "'cuda:7' cannot be used here, with 0 CUDA cards"),
         ({"device": "cpu,auto"}, SettingError, "name each of several"),
         ({"device": "cpu,,cpu"}, SettingError, "name one, or several like cuda:0,cuda:1"),
-        ({"preset": "instant", "size": 128}, SettingError, "only stylize, texture and rerun"),
+        (
+            {"preset": "instant", "size": 128},
+            SettingError,
+            "painting in one pass take one: name it",
+        ),
         ({"size": 96}, PictureError, "36x96 px cannot be cut for 2 devices, with 64 rows"),
     ],
 )

@@ -25,8 +25,7 @@ def choose_device(name: str) -> torch.device:
     """
     if "," in name:
         raise SettingError(
-            f"device is {name!r}, but only stylize, texture and rerun paint with several, and not "
-            "in one pass: name one"
+            f"device is {name!r}, but films, training and painting in one pass take one: name it"
         )
     if name == "auto":
         if torch.cuda.is_available():

@@ -141,10 +141,11 @@ def take_part(
         raise
 
 
-def spawned(module: str, job: bytes) -> Start:
+def spawned(module: str, job: Callable[[], bytes]) -> Start:
     """Starts members as processes of this machine, which call `main` of a module.
 
-    The job comes through stdin, which stays open: a member ends when this process does.
+    The job, made when it is needed, comes through stdin, which stays open: a member ends when this
+    process does.
     """
 
     def start(rank: int, members: int, address: str) -> Started:
@@ -154,7 +155,7 @@ def spawned(module: str, job: bytes) -> Start:
             [*words, str(rank), str(members), address],
             stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=told,
         )  # fmt: skip
-        threading.Thread(target=_feed, args=(process, job), daemon=True).start()
+        threading.Thread(target=_feed, args=(process, job()), daemon=True).start()
         return process
 
     return start

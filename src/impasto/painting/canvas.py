@@ -29,8 +29,8 @@ class Canvas:
         self, objective: Objective, view: View, tiling: Tiling, graphs: bool, steps: int
     ) -> None:
         device, strips = objective.network.mean.device, objective.strips
-        self.mask = None if view.canvas is None else strips.own(view.canvas).to(device)
-        self.photo = None if self.mask is None else strips.own(view.photo).to(device)
+        self.mask = None if view.canvas is None else strips.own(view.canvas).contiguous().to(device)
+        self.photo = None if self.mask is None else strips.own(view.photo).contiguous().to(device)
         self.tiling, self.graphs = tiling, graphs
         self._take(objective, steps)
 

@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import Any, TypeVar
 
 import torch
@@ -212,6 +213,7 @@ class SharedRun(OptimizedRun):
         return step
 
     def _begin_scale(self, scale: int, plan: Footprint, view: View) -> None:
+        """As of `OptimizedRun`, or from the state that was kept, by all members if it is cut."""
         if not self.leads:
             self._take(None)
             return
@@ -388,7 +390,7 @@ def job_of(scene: Scene, each: list[Settings]) -> bytes:
 
 def spawned(scene: Scene, each: list[Settings]) -> members.Start:
     """Starts the members beside the first as processes of this machine."""
-    return members.spawned("impasto.painting.shared", job_of(scene, each))
+    return members.spawned("impasto.painting.shared", partial(job_of, scene, each))
 
 
 def member(rank: int, count: int, address: str, job: bytes) -> None:
