@@ -1,5 +1,7 @@
 """A run that is stopped from outside ends before the next layer, and keeps what it has."""
 
+import signal
+
 import pytest
 import torch
 
@@ -48,3 +50,22 @@ def test_a_stopped_run_keeps_its_last_step() -> None:
 def test_instant_mode_stops() -> None:
     with pytest.raises(stopping.Stopped), stopping.stoppable(lambda: True):
         impasto.stylize(EXAMPLES / "astronaut.jpg", "great-wave", preset="instant", size=64)
+
+
+def test_what_members_do_together_is_not_left_in_the_middle() -> None:
+    """A signal and a question wait until it is done, and are answered then."""
+    with stopping.stoppable(lambda: True):
+        with stopping.Unbroken() as waiting:
+            signal.raise_signal(signal.SIGINT)
+            stopping.check()
+        with pytest.raises(KeyboardInterrupt):
+            waiting.deliver()
+        with stopping.Unbroken() as waiting:
+            stopping.check()
+        with pytest.raises(stopping.Stopped):
+            waiting.deliver()
+    with stopping.Unbroken() as waiting:
+        pass
+    waiting.deliver()
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)

@@ -19,7 +19,7 @@ from impasto.batch.pool import Begun, Done, Failed, Pool, Tick
 from impasto.batch.workers import Workers
 from impasto.errors import PictureError
 from impasto.machine.tasks import Make
-from impasto.painting import Shared
+from impasto.painting import Loaded
 from impasto.reports.manifest import Row
 from impasto.settings import Settings, changed, settings_for
 
@@ -129,7 +129,7 @@ def estimate(left: Remaining, team: Workers) -> tuple[float, int, int]:
     settings = changed(left.batch.settings, threads=threads, device=team.device_of_each)
     for item in left.items:
         try:
-            run = run_of(item, settings, Shared())
+            run = run_of(item, settings, Loaded())
             seconds, size = run.estimate()
         except PictureError:
             continue

@@ -15,7 +15,7 @@ from impasto.errors import ImpastoError, LeftOutWarning
 from impasto.images import paintings
 from impasto.machine import memory
 from impasto.machine.tasks import Show
-from impasto.painting import PaintingRun, Result, Shared, start_run
+from impasto.painting import PaintingRun, Result, Loaded, start_run
 from impasto.reports.manifest import Row
 from impasto.scene import Scene
 from impasto.settings import Settings
@@ -38,7 +38,7 @@ class Painter:
     """Paints items; networks are loaded once, and paintings measured once."""
 
     def __init__(self, orders: Orders) -> None:
-        self.orders, self.shared = orders, Shared(REMEMBERED)
+        self.orders, self.loaded = orders, Loaded(REMEMBERED)
 
     def __call__(self, item: Item, show: Show) -> Row:
         """Paint an item, write it, and tell what came of it: its losses, or the `error`."""
@@ -63,7 +63,7 @@ class Painter:
 
     def _painted(self, item: Item, show: Show) -> tuple[Result, bytes]:
         orders = self.orders
-        for step in run_of(item, orders.settings, self.shared).paint():
+        for step in run_of(item, orders.settings, self.loaded).paint():
             show(step.work)
         result = step.result()
         kind = images.FORMATS[PurePosixPath(item.output).suffix.lower()]
@@ -72,7 +72,7 @@ class Painter:
         return result, data
 
 
-def run_of(item: Item, settings: Settings, shared: Shared) -> PaintingRun:
+def run_of(item: Item, settings: Settings, loaded: Loaded) -> PaintingRun:
     """The run that paints an item. Raises ImpastoError."""
     masks = _opened(item.masks)
     style = None if item.style is None else [source_of(item.style)]
@@ -80,7 +80,7 @@ def run_of(item: Item, settings: Settings, shared: Shared) -> PaintingRun:
         source_of(item.source), style, settings, masks["mask"], masks["style_mask"],
         masks["regions"], masks["keep"],
     )  # fmt: skip
-    return start_run(scene, shared=shared)
+    return start_run(scene, loaded=loaded)
 
 
 def source_of(name: str) -> Any:

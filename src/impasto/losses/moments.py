@@ -20,6 +20,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from impasto.machine.exchange import Exchange
 from impasto.machine.memory import rows_of
 
 BLOCKS = 16  # that sums over positions are made of, see _sums
@@ -84,6 +85,23 @@ def measure(
         n = weight.to(wide).sum((1, 2, 3))
     mean, second = _Measure.apply(features, weight, n, means)  # type: ignore[no-untyped-call]
     return Moments(n, mean, second)
+
+
+def of_all(found: Sequence[Moments], exchange: Exchange, means: bool = True) -> list[Moments]:
+    """The moments of all members' positions together, from those of each: one message.
+
+    It holds n, n S and, with `means`, n m of each of the moments found.
+    """
+    message = []
+    for own in found:
+        n = own.weight
+        message += [n, n[:, None, None] * own.second] + ([n[:, None] * own.mean] if means else [])
+    sums, made = iter(exchange.sum(message)), []
+    for own in found:
+        n = next(sums)
+        second = _share(n)[:, None, None] * next(sums)
+        made.append(Moments(n, _share(n)[:, None] * next(sums) if means else own.mean, second))
+    return made
 
 
 def pull_back(

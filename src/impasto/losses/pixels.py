@@ -5,9 +5,11 @@
     temporal           sum mask (x - target)^2 / (3 h w)          Ruder et al. 2016, eq. 7
 
 Each `..._term` returns the weighted value of its loss and adds the gradient to the one given, if
-there is one, some rows at a time: nothing as large as the picture is made.
+there is one, some rows at a time: nothing as large as the picture is made. The image may be some
+rows of a picture of that `height`, px: the terms of all its parts add up to those of the whole.
 """
 
+import math
 from dataclasses import dataclass, replace
 
 import torch
@@ -65,27 +67,40 @@ def temporal_term(
     return share * change.square().sum()
 
 
-def range_term(weight: float, image: Float[Tensor, "1 3 h w"], gradient: Gradient) -> Tensor:
+def range_term(
+    weight: float,
+    image: Float[Tensor, "1 3 h w"],
+    gradient: Gradient,
+    height: int | None = None,
+) -> Tensor:
     """The term of pixels beyond black and white."""
-    value = image.new_zeros(())
+    value, values = image.new_zeros(()), image[0, :, 0].numel() * (height or image.shape[2])
     for rows in rows_of(image):
         part = image[:, :, rows]
-        share = weight * part.numel() / image.numel()
+        share = weight * part.numel() / values
         value = value + share * out_of_range(part).sum()
         if gradient is not None:
             excess = part - part.clamp(0, 1)
-            gradient[:, :, rows].add_(excess, alpha=2 * weight / image.numel())
+            gradient[:, :, rows].add_(excess, alpha=2 * weight / values)
     return value
 
 
-def tv_term(weight: float, image: Float[Tensor, "1 3 h w"], gradient: Gradient) -> Tensor:
-    """The term of total variation, see `total_variation`."""
-    value = image.new_zeros(())
-    for rows in rows_of(image):
-        below = slice(rows.start, rows.stop + 1)  # to the first neighbors of the next block
-        for axis, seen in ((2, below), (3, rows)):
+def tv_term(
+    weight: float,
+    image: Float[Tensor, "1 3 h w"],
+    gradient: Gradient,
+    height: int | None = None,
+    below: bool = False,
+) -> Tensor:
+    """The term of total variation, see `total_variation`; `below`: the last row is that of the
+    part below, and counts as a neighbor alone."""
+    own = image[:, :, :-1] if below else image
+    value, sides = image.new_zeros(()), (1, 3, height or image.shape[2], image.shape[3])
+    for rows in rows_of(own):
+        next_rows = slice(rows.start, rows.stop + 1)  # to the first neighbors of the next block
+        for axis, seen in ((2, next_rows), (3, slice(rows.start, min(rows.stop, own.shape[2])))):
             change = image[:, :, seen].diff(dim=axis)
-            pairs = image.numel() // image.shape[axis] * (image.shape[axis] - 1)
+            pairs = math.prod(sides) // sides[axis] * (sides[axis] - 1)
             share = weight / max(1, pairs)
             value = value + share * change.square().sum()
             if gradient is not None:

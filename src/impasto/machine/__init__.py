@@ -8,6 +8,7 @@ from impasto.machine.compute import Compute, neutral, start, unrounded
 from impasto.machine.device import (
     SOME_BYTES,
     Precision,
+    check_devices,
     choose_device,
     choose_dtype,
     cores,
@@ -18,7 +19,7 @@ from impasto.machine.device import (
 )
 
 __all__ = [
-    "SOME_BYTES", "Compute", "Precision", "choose_device", "choose_dtype", "cores",
-    "has_bfloat16", "has_float16", "keep_large_buffers", "neutral", "start",
-    "unrounded", "wait_for",
+    "SOME_BYTES", "Compute", "Precision", "check_devices", "choose_device", "choose_dtype", "cores",
+    "has_bfloat16", "has_float16", "keep_large_buffers", "neutral", "start", "unrounded",
+    "wait_for",
 ]  # fmt: skip

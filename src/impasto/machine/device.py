@@ -3,6 +3,8 @@
 import ctypes
 import os
 import platform
+import re
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -25,8 +27,13 @@ def cores() -> int:
 def choose_device(name: str) -> torch.device:
     """The device of that name; `auto` takes CUDA, then Apple's MPS, then the CPU.
 
-    Raises SettingError for a device that this machine or this build of PyTorch has not.
+    Raises SettingError for a device that this machine or this build of PyTorch has not, and for
+    several.
     """
+    if "," in name:
+        raise SettingError(
+            f"device is {name!r}, but films, training and painting in one pass take one: name it"
+        )
     if name == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")
@@ -38,6 +45,21 @@ def choose_device(name: str) -> torch.device:
         reason = str(error).splitlines()[0]
         raise SettingError(f"device {name!r} cannot be used here ({reason}): try cpu") from error
     return device
+
+
+def check_devices(names: Sequence[str]) -> None:
+    """SettingError if one of several devices is not there; takes no memory of any card."""
+    for name in names:
+        if name == "auto":
+            raise SettingError(f"device is {','.join(names)!r}: name each of several, such as cpu")
+        card = re.fullmatch(r"cuda(?::(\d+))?", name)
+        if card is None:
+            choose_device(name)
+        elif int(card[1] or 0) >= torch.cuda.device_count():
+            count = torch.cuda.device_count()
+            raise SettingError(
+                f"device {name!r} cannot be used here, with {count} CUDA cards: try cpu"
+            )
 
 
 def choose_dtype(precision: Precision, device: torch.device, float16: bool = True) -> torch.dtype:

@@ -1,8 +1,18 @@
-"""Stopping from outside: a question that is asked before each tile, and ends the run if so."""
+"""Stopping from outside: a question that is asked before each tile, and ends the run if so.
 
+What several members do together cannot be left in the middle by one of them: `unbroken` lets
+questions and signals wait until it is done.
+"""
+
+import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from types import FrameType
+from typing import Any
+
+SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")  # Windows has no SIGHUP
 
 
 class Stopped(Exception):
@@ -28,3 +38,31 @@ def check() -> None:
     asked = _ASKED.get()
     if asked is not None and asked():
         raise Stopped
+
+
+class Unbroken:
+    """Inside this context nobody is asked for a stop, and signals wait for `deliver`."""
+
+    def __enter__(self) -> "Unbroken":
+        self.came: list[tuple[int, FrameType | None]] = []
+        self.before: dict[int, Any] = {}
+        self.token = _ASKED.set(None)
+        if threading.current_thread() is threading.main_thread():
+            for number in filter(None, (getattr(signal, name, None) for name in SIGNALS)):
+                if callable(signal.getsignal(number)):
+                    self.before[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        _ASKED.reset(self.token)
+        for number, handler in self.before.items():
+            signal.signal(number, handler)
+
+    def deliver(self) -> None:
+        """Do what the signals that came ask for, which may raise, and ask for a stop."""
+        for number, frame in self.came:
+            self.before[number](number, frame)
+        check()
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self.came.append((number, frame))

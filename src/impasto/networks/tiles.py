@@ -114,18 +114,26 @@ def margin(layers: Iterable[str]) -> int:
 
 
 def cut(
-    height: int, width: int, side: int, layers: Iterable[str], wrap: bool = False
+    height: int,
+    width: int,
+    side: int,
+    layers: Iterable[str],
+    wrap: bool = False,
+    rows: tuple[int, int] | None = None,
 ) -> list[Tile]:
     """Tiles of about `side` px that cover a picture; one tile if it is no larger than that.
 
-    `wrap`: the picture's opposite edges meet, so that margins go beyond its borders.
+    `wrap`: the picture's opposite edges meet, so that margins go beyond its borders. `rows`: cover
+    those from the first to the second alone; the others are margins, which go beyond left and right
+    at most.
     """
     layers = tuple(layers)
     stride = max((stride_of(layer) for layer in layers), default=1)
     beyond = margin(layers) if layers else 0
-    rows, columns = _edges(height, side, stride), _edges(width, side, stride)
-    found = []
-    for top, bottom in pairwise(rows):
+    if rows is not None:
+        return _cut_rows(rows, (height, width), side, stride, beyond, wrap)
+    found, columns = [], _edges(width, side, stride)
+    for top, bottom in pairwise(_edges(height, side, stride)):
         for left, right in pairwise(columns):
             outer = Box(top - beyond, bottom + beyond, left - beyond, right + beyond)
             if not wrap:
@@ -133,6 +141,24 @@ def cut(
             found.append(Tile(Box(top, bottom, left, right), outer))
     if wrap and len(found) == 1:
         return [Tile(found[0].inner, found[0].inner)]  # the network goes round by itself
+    return found
+
+
+def _cut_rows(
+    rows: tuple[int, int], size: tuple[int, int], side: int, stride: int, beyond: int, wrap: bool
+) -> list[Tile]:
+    """The tiles of some rows of a picture of a height and width."""
+    (top, bottom), (height, width) = rows, size
+    columns, found = _edges(width, side, stride), []
+    around = wrap and len(columns) > 2  # else the network goes round by itself
+    for above, below in pairwise(top + edge for edge in _edges(bottom - top, side, stride)):
+        for left, right in pairwise(columns):
+            inner = Box(above, below, left, right)
+            outer = Box(above - beyond, below + beyond, left - beyond, right + beyond)
+            clipped = outer.clipped(height, width)
+            if around:
+                clipped = Box(clipped.top, clipped.bottom, outer.left, outer.right)
+            found.append(Tile(inner, clipped))
     return found
 
 

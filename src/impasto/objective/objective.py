@@ -5,7 +5,8 @@ sums the tiles' moments to those of the whole picture; the style losses are func
 and their gradient with respect to mean and second moment, a few small matrices, is all that the
 second pass needs to send dL/dF back through each tile (see `moments.pull_back`). The result is
 that of the whole picture, at constant memory. The loss of self-similarity is a function of a few
-sampled feature vectors and goes the same way.
+sampled feature vectors and goes the same way. Where several members paint one picture, each has the
+tiles of its strip, and the sums go over the members, too.
 """
 
 import copy
@@ -20,7 +21,9 @@ from impasto import losses
 from impasto.losses import moments
 from impasto.losses.moments import Moments
 from impasto.losses.pixels import TemporalTarget, range_term, temporal_term, tv_term
+from impasto.machine.exchange import sum_of
 from impasto.machine.memory import rows_of
+from impasto.machine.strips import Strips
 from impasto.networks import tiles
 from impasto.networks.layer_names import stride_of
 from impasto.networks.tiled import Guides, features_of, statistics_for
@@ -61,7 +64,9 @@ class Objective:
     chosen style losses k (Gatys et al. 2016, eq. 5 and 7). `content_guides` weigh the positions of
     content layers, `visible_guides` tell which positions count at all (a transparent photo's do
     not): shares and relative losses are of these. `temporal` is what a frame of a film shall look
-    like. `tile` is the side of the tiles in px, None for the whole picture at once.
+    like. `tile` is the side of the tiles in px, None for the whole picture at once. Content and
+    guides are those of the whole picture; of several `strips` this is the member's own: its `loss`
+    takes that strip alone, and all members ask for it together.
     """
 
     def __init__(
@@ -75,15 +80,20 @@ class Objective:
         visible_guides: Guides | None = None,
         tile: int | None = None,
         temporal: TemporalTarget | None = None,
+        strips: Strips | None = None,
     ) -> None:
-        self.network, self.spec, self.targets = network, spec, tuple(targets)
+        self.network, self.spec = network, spec
         self.temporal = temporal
+        self.size = content.shape[-2], content.shape[-1]
+        self.strips = strips or Strips.whole(self.size[0])
+        self.targets = tuple(replace(own, guides=self._around(own.guides)) for own in targets)
         self.scaled = loss_scaling.needed(network.dtype)  # gradients, on their way
         content_layers = {n: w for n, w in spec.content_layers if w and spec.content_weight}
         self.style_layers = {n: w for n, w in spec.style_layers if w and spec.style_weight}
         self.structure_layers = {
             n: w for n, w in spec.structure_layers if w and spec.structure_weight
         }
+        content = self.strips.around(content)
         self.matching = Matching(
             (content.shape[-2], content.shape[-1]),
             [(target.banks, target.guides, target.weight) for target in self.targets],
@@ -98,9 +108,10 @@ class Objective:
                 **self.structure_layers,
             }
         )
-        self.content_guides, self.visible_guides = content_guides or {}, visible_guides or {}
+        self.content_guides = self._around(content_guides or {})
+        self.visible_guides = self._around(visible_guides or {})
+        self.visible = {n: own.sum().clamp_min(1e-6) for n, own in (visible_guides or {}).items()}
         self.statistics = statistics_for(spec.style_losses, content.device)
-        self.size = content.shape[-2], content.shape[-1]
         self.use_tiles(tile)
         features = features_of(network, content, content_layers, self.tiles)
         self.content = {
@@ -110,14 +121,20 @@ class Objective:
             )
             for layer, weight in content_layers.items()
         }
-        self.samples = Samples(self.size, self.structure_layers, self.visible_guides)
+        chosen = Samples(self.size, self.structure_layers, visible_guides or {})
+        self.samples = chosen.from_row(self.strips.first)
         self.structure = self._samples_of(content) if self.structure_layers else {}
 
     def use_tiles(self, tile: int | None) -> None:
         """Compute in tiles of that side from now on, px; None for the whole picture at once."""
-        self.tile = tile
-        wrap = self.network.padding == "circular"
-        self.tiles = tiles.cut(*self.size, tile or max(self.size), self.layers, wrap)
+        self.tile, strips = tile, self.strips
+        wrap, rows = self.network.padding == "circular", None
+        if strips.shared:
+            rows = strips.top - strips.first, strips.bottom - strips.first
+        size = strips.end - strips.first, self.size[1]
+        self.tiles = tiles.cut(*size, tile or max(size), self.layers, wrap, rows)
+        margin = tiles.margin(self.layers) if self.layers else 0
+        self.margin = max(margin, int(self.spec.tv_weight > 0))  # border rows that count, px
 
     def limited(self, style_layers: Iterable[str] | None, matching: bool = True) -> "Objective":
         """The same targets at some of the style layers alone, without content and self-similarity,
@@ -137,15 +154,18 @@ class Objective:
 
     def loss(self, image: Float[Tensor, "1 3 h w"]) -> tuple[Terms, Float[Tensor, "1 3 h w"]]:
         """The weighted loss terms of a picture and the gradient of their sum."""
-        gradient = torch.zeros_like(image)
-        return self._evaluate(image.detach(), gradient), gradient
+        outer = self.strips.bordered(image.detach(), self.margin)
+        gradient = torch.zeros_like(outer)
+        terms = self._evaluate(outer, gradient)
+        return terms, self.strips.unbordered(gradient, self.margin)
 
     def terms(self, image: Float[Tensor, "1 3 h w"]) -> Terms:
         """The weighted loss terms of a picture alone, at a third of the cost."""
-        return self._evaluate(image.detach(), None)
+        return self._evaluate(self.strips.bordered(image.detach(), self.margin), None)
 
     def _evaluate(self, image: Tensor, gradient: Tensor | None) -> Terms:
-        """The terms; their gradient is added to `gradient`, if there is one."""
+        """The terms; their gradient is added to `gradient`, if there is one. Image and gradient are
+        those of the outer strip."""
         graph = gradient is not None
         single = self._forward(image, self.tiles[0], graph) if len(self.tiles) == 1 else None
         slopes = Slopes(self.content, self.content_guides, self.samples, self.matching, self.scaled)
@@ -171,15 +191,30 @@ class Objective:
             del features
         self.matching.due = False
         terms |= self._terms_of_pixels(image, gradient)
+        if self.strips.shared:
+            terms = self._of_all_members(terms)
         return terms | {"total": torch.stack(list(terms.values())).sum()}
 
-    def _terms_of_pixels(self, image: Tensor, gradient: Tensor | None) -> Terms:
+    def _of_all_members(self, terms: Terms) -> Terms:
+        """The terms of the picture from those of the strips. Terms of moments and samples are the
+        picture's on every member: the first one's count, so that all have the same bits."""
+        known = () if self.strips.exchange.rank == 0 else ("style", "structure")
+        shares = {n: torch.zeros_like(own) if n in known else own for n, own in terms.items()}
+        return dict(zip(terms, self.strips.exchange.sum(list(shares.values())), strict=True))
+
+    def _terms_of_pixels(self, outer: Tensor, slope: Tensor | None) -> Terms:
         """The terms that need no network; their gradient is added to the one given."""
         terms: Terms = {}
+        strips, height = self.strips, self.size[0]
+        image, gradient = strips.inside(outer), None if slope is None else strips.inside(slope)
         if self.spec.tv_weight:
-            terms["tv"] = tv_term(self.spec.tv_weight, image, gradient)
+            below = strips.bottom < height
+            rows = slice(strips.top - strips.first, strips.bottom - strips.first + below)
+            slopes = None if slope is None else slope[:, :, rows]
+            weight = self.spec.tv_weight
+            terms["tv"] = tv_term(weight, outer[:, :, rows], slopes, height, below)
         if self.spec.range_weight:
-            terms["range"] = range_term(self.spec.range_weight, image, gradient)
+            terms["range"] = range_term(self.spec.range_weight, image, gradient, height)
         if self.temporal is not None:
             terms["temporal"] = temporal_term(self.temporal, image, gradient)
         return terms
@@ -208,7 +243,24 @@ class Objective:
                 sums[layer] = found
             self.samples.put(tile, features, samples)
             del features  # before the next tile's are made
+        if self.strips.shared:
+            sums, samples = self._sums_of_all(sums, means), self._samples_of_all(samples)
         return sums, samples
+
+    def _sums_of_all(self, sums: dict[str, list[Moments]], means: bool) -> dict[str, list[Moments]]:
+        """The picture's moments from those of the strips."""
+        if not sums:
+            return sums
+        every = [own for found in sums.values() for own in found]
+        whole = iter(moments.of_all(every, self.strips.exchange, means))
+        return {layer: [next(whole) for _ in found] for layer, found in sums.items()}
+
+    def _samples_of_all(self, samples: Vectors) -> Vectors:
+        """The picture's sampled vectors; each member has zeros for those of the others."""
+        if not samples:
+            return samples
+        whole = self.strips.exchange.sum(list(samples.values()))
+        return dict(zip(samples, whole, strict=True))
 
     @torch.enable_grad()
     def _style(self, measured: dict[str, list[Moments]], image: Tensor, slopes: Slopes) -> Tensor:
@@ -249,8 +301,8 @@ class Objective:
         return (found.weight / self._visible_positions(layer)).to(torch.float32)
 
     def _visible_positions(self, layer: str) -> Tensor | int:
-        if layer in self.visible_guides:
-            return self.visible_guides[layer].sum().clamp_min(1e-6)
+        if layer in self.visible:
+            return self.visible[layer]
         height, width = (side // stride_of(layer) for side in self.size)
         return height * width
 
@@ -270,9 +322,20 @@ class Objective:
 
     def _content_factor(self, layer: str, features: Tensor) -> Tensor:
         """What multiplies the layer's squared differences."""
-        visible = self.visible_guides.get(layer)
-        seen = features if visible is None else features * visible.sqrt()
-        return losses.content_factor(seen, self.spec.scale)
+        stride, visible = stride_of(layer), self.visible_guides.get(layer)
+        seen = self.strips.inside(features, stride)
+        if visible is not None:
+            seen = seen * self.strips.inside(visible, stride).sqrt()
+        factor = losses.content_factor(seen, self.spec.scale)
+        if self.strips.shared and self.spec.scale != "paper":  # one over a sum of all positions
+            factor = sum_of(factor.reciprocal(), self.strips.exchange).reciprocal()
+        return factor
+
+    def _around(self, guides: Guides) -> Guides:
+        """Guides of the whole picture as the outer strip has them."""
+        if not self.strips.shared:
+            return guides
+        return {n: self.strips.around(own, stride_of(n)) for n, own in guides.items()}
 
     def _content(self, tile: Tile, features: Features) -> Tensor:
         """This tile's share of the content term."""
@@ -294,4 +357,6 @@ class Objective:
             _, features = self._forward(image, tile, graph=False)
             self.samples.put(tile, features, samples)
             del features
+        if self.strips.shared:
+            samples = self._samples_of_all(samples)
         return {layer: vectors.float() for layer, vectors in samples.items()}

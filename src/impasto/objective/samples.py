@@ -5,6 +5,7 @@ STROTSS (Kolkin et al. 2019, section 2.3) some a layer do, here the same in ever
 For the banks of matching: a painting says most things more than once.
 """
 
+import copy
 from collections.abc import Iterable, Mapping
 
 import torch
@@ -41,6 +42,16 @@ class Samples:
             for layer in layers
         }
         self.places: dict[tuple[str, Box], tuple[Tensor, Tensor, Tensor]] = {}
+
+    def from_row(self, first: int) -> "Samples":
+        """The same positions, counted from that row of the picture, px."""
+        made = copy.copy(self)
+        made.positions = {
+            layer: own - torch.tensor([first // stride_of(layer), 0])
+            for layer, own in self.positions.items()
+        }
+        made.places = {}
+        return made
 
     def inside(self, tile: Tile, layer: str, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
         """Which samples lie in the inner box, and their rows and columns there."""

@@ -13,6 +13,7 @@ from impasto.losses import matching
 from impasto.losses.matching import Bank
 from impasto.losses.moments import Moments, mix
 from impasto.losses.pixels import TemporalTarget
+from impasto.machine.strips import Strips
 from impasto.networks import kept
 from impasto.networks.layer_names import channels_of, stride_of
 from impasto.networks.tiled import Guides, statistics_for, style_moments
@@ -191,11 +192,12 @@ def objective_of(
     styles: Styles,
     tile: int | None = None,
     temporal: TemporalTarget | None = None,
+    strips: Strips | None = None,
 ) -> Objective:
     """The objective of a scene at the size of a view.
 
     `tile` is the side of its tiles, px, None for one piece; `temporal` what a frame of a film
-    shall look like.
+    shall look like. Of several `strips` it is this member's.
     """
     spec, network = styles.spec, styles.network
     device = network.mean.device
@@ -225,4 +227,5 @@ def objective_of(
         visible_guides=guides_of(view.alpha, spec.layers(), device),
         tile=tile,
         temporal=temporal,
+        strips=strips,
     )

@@ -19,6 +19,9 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from impasto.machine.buffers import Buffers
+from impasto.machine.exchange import ALONE, mean_of, sum_of
+from impasto.machine.strips import Strips
+from impasto.optimizers.shared_spectrum import SharedSpectrum
 from impasto.optimizers.spectrum import Spectrum
 
 FIRST_STEP = 0.02  # root mean square change of the first step, in units of full brightness:
@@ -42,7 +45,7 @@ class Lbfgs:
     by the gradient's sum, and refuses pairs with s.y < 1e-10: both depend on the scale of the
     loss). `buffers` lend their memory between evaluations. Pairs are kept in `dtype`, else in that
     of the pixels; their products are those of what is kept, so that they fit together whatever
-    rounding took.
+    rounding took. Of several `strips` the pixels are this member's: products are sums over all.
     """
 
     def __init__(
@@ -55,11 +58,13 @@ class Lbfgs:
         known: Tensor | None = None,
         buffers: Buffers | None = None,
         dtype: torch.dtype | None = None,
+        strips: Strips | None = None,
     ) -> None:
         # no torch.optim.Optimizer: making the first one loads PyTorch's compiler, for a second
         self.pixels, self.lr, self.history, self.first_step = pixels, lr, history, first_step
         self.buffers = buffers or Buffers()
-        self.spectrum = Spectrum(pixels, known) if precondition else None
+        self.exchange = ALONE if strips is None else strips.exchange
+        self.spectrum = _spectrum(pixels, known, strips) if precondition else None
         # s of slot i in row 2i, y in row 2i + 1
         self.vectors = pixels.new_zeros(2 * history, pixels.numel(), dtype=dtype)
         numbers = "cpu" if pixels.device.type == "mps" else pixels.device  # MPS has no float64
@@ -97,7 +102,8 @@ class Lbfgs:
         along = self._remember(change, self._seen(self.pixels.grad) - before, before)
         self.pixels.sub_(self._moved(change))
         learned = self._direction(before, along).mul_(self.lr)
-        self.change = learned if learned.norm() < change.norm() else change.mul(BACK)
+        shorter = self._length(learned) < self._length(change)
+        self.change = learned if shorter else change.mul(BACK)
         self.pixels.add_(self._moved(self.change))
 
     def state(self) -> dict[str, Any]:
@@ -156,11 +162,20 @@ class Lbfgs:
         self.products.zero_()
         for _, rows in self._rows():
             self.products[:m, :m] += rows @ rows.T
+        self.products = sum_of(self.products, self.exchange)
 
     def _first(self, gradient: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
         """Down the gradient: what is known without a memory."""
-        size = self._moved(gradient).square().mean().sqrt().clamp_min(1e-30)
+        squares = self._moved(gradient).square()
+        size = mean_of(squares, self.exchange).sqrt().clamp_min(1e-30)
         return gradient * (-self.first_step / size)
+
+    def _length(self, vector: Float[Tensor, " n"]) -> Tensor:
+        """The norm of a vector of which each member has a part."""
+        if self.exchange.members == 1:
+            own: Tensor = vector.norm()
+            return own
+        return sum_of(vector @ vector, self.exchange).sqrt()
 
     def _remember(
         self, s: Float[Tensor, " n"], y: Float[Tensor, " n"], gradient: Float[Tensor, " n"]
@@ -168,7 +183,7 @@ class Lbfgs:
         """Take in a pair, if its curvature is positive; the gradient's product with every row."""
         if self.spectrum is not None:
             self.spectrum.see(s.view(self.pixels.shape), y.view(self.pixels.shape))
-        if not bool(_curved(s @ s, s @ y, y @ y)):
+        if not bool(_curved(*self.exchange.sum([s @ s, s @ y, y @ y]))):
             return self._along(gradient[None])[0]
         full = len(self.slots) == self.history
         slot = self.slots.pop(0) if full else len(self.slots)
@@ -187,7 +202,7 @@ class Lbfgs:
         along = self.products.new_zeros(len(vectors), 2 * len(self.slots))
         for values, rows in self._rows():
             along += (vectors[:, values] @ rows.T).to(along)
-        return along
+        return sum_of(along, self.exchange)
 
     def _rows(self) -> Iterator[tuple[slice, Float[Tensor, "m n"]]]:
         """The filled rows in the type of the pixels: some values at a time where they are kept in
@@ -253,6 +268,13 @@ class Lbfgs:
         if self.spectrum is None:
             return scale
         return scale * (1 + BOLDER * len(counts) / self.history)
+
+
+def _spectrum(pixels: Tensor, known: Tensor | None, strips: Strips | None) -> Spectrum:
+    """The spectrum of the pixels, or of the picture that they are a strip of."""
+    if strips is None or not strips.shared:
+        return Spectrum(pixels, known)
+    return SharedSpectrum(pixels, known, strips)
 
 
 def _curved(ss: Tensor, sy: Tensor, yy: Tensor) -> Bool[Tensor, "..."]:

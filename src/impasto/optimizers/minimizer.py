@@ -10,6 +10,8 @@ from torch import Tensor
 
 from impasto.errors import DivergedError
 from impasto.machine.buffers import Buffers
+from impasto.machine.exchange import ALONE, mean_of
+from impasto.machine.strips import Strips
 from impasto.optimizers.lbfgs import FIRST_STEP, Lbfgs
 from impasto.settings import Settings
 
@@ -37,7 +39,8 @@ class Minimizer:
     times a power of two that brings it near 1: squares of it neither overflow nor vanish.
     `first_step` is that of L-BFGS, in units of full brightness; `known` is what it knows of the
     loss before its first step (see `Spectrum`). `buffers` lend it memory between evaluations. Its
-    pairs are kept in `dtype`, else in that of the pixels.
+    pairs are kept in `dtype`, else in that of the pixels. Of several `strips` the image is this
+    member's: all members take each step together, and decide the same.
     """
 
     def __init__(
@@ -48,9 +51,11 @@ class Minimizer:
         known: Tensor | None = None,
         buffers: Buffers | None = None,
         dtype: torch.dtype | None = None,
+        strips: Strips | None = None,
     ) -> None:
         self.settings, self.first_step, self.known = settings, first_step, known
-        self.buffers, self.dtype = buffers, dtype
+        self.buffers, self.dtype, self.strips = buffers, dtype, strips
+        self.exchange = ALONE if strips is None else strips.exchange
         self.pixels = image.detach().clone()
         self.best, self.best_loss = self.pixels.clone(), math.inf
         self.first_loss: float | None = None
@@ -84,7 +89,8 @@ class Minimizer:
         self.last_loss, self.retreats = float(terms["total"]), 0
         if self.optimizer is None:
             # The rate in units of brightness: losses differ by ten orders of magnitude.
-            size = float(gradient.square().mean().sqrt().clamp_min(1e-30))
+            square = mean_of(gradient.square(), self.exchange)
+            size = float(square.sqrt().clamp_min(1e-30))
             self.sgd_rate = self._rate() / size
             self.optimizer = self._optimizer()
         self.pixels.grad = gradient
@@ -217,7 +223,7 @@ class Minimizer:
         terms, gradient = evaluate(self.pixels)
         values = torch.stack(list(terms.values())).cpu()
         if not self.unit:
-            largest = float(gradient.abs().max())
+            largest = float(self.exchange.largest(gradient.abs().max()))
             usable = 0 < largest < math.inf
             self.unit = 2.0 ** -math.frexp(largest)[1] if usable else 1.0
         return dict(zip(terms, values, strict=True)), gradient.mul_(self.unit)
@@ -238,6 +244,7 @@ class Minimizer:
                     self.known,
                     self.buffers,
                     self.dtype,
+                    self.strips,
                 )
             case "adam":
                 # fused: in one pass over the pixels, with no picture on the way

@@ -32,13 +32,17 @@ class Spectrum:
 
     `scale`, c by BINS, is what W multiplies the waves of each bin with, between the middles of bins
     interpolated; `known` is one that was learned before, at whatever size. Beyond its borders a
-    picture is mirrored.
+    picture is mirrored. `height` is the picture's, where `like` is one strip of it.
     """
 
     def __init__(
-        self, like: Float[Tensor, "1 c h w"], known: Float[Tensor, "c bins"] | None = None
+        self,
+        like: Float[Tensor, "1 c h w"],
+        known: Float[Tensor, "c bins"] | None = None,
+        height: int | None = None,
     ) -> None:
-        channels, height, width = like.shape[1:]
+        channels, rows, width = like.shape[1:]
+        height = height or rows
         (left, right), (top, bottom) = _margins(width), _margins(height)
         self.margins = left, right, top, bottom
         self.size = top + height + bottom, left + width + right
@@ -48,8 +52,9 @@ class Spectrum:
         colors = torch.tensor(COLORS) if channels == 3 else torch.eye(channels)
         colors = colors.double()
         self.colors = (colors / colors.norm(dim=1, keepdim=True)).to(like)
-        self.bins = _bins(self.size).to(like)
-        self.seen_bins = self.bins if self.seen == self.size else _bins(self.seen).to(like)
+        self.bins = self._bins_of(self.size).to(like)
+        same = self.seen == self.size
+        self.seen_bins = self.bins if same else self._bins_of(self.seen).to(like)
         sums = torch.float32 if like.device.type == "mps" else torch.float64
         self.ss = torch.zeros(channels, BINS, dtype=sums, device=like.device)
         self.sy = torch.zeros_like(self.ss)
@@ -67,10 +72,7 @@ class Spectrum:
         """
         if not self.learned and filter is None:
             return z
-        left, right, top, bottom = self.margins
-        made = self._filtered(F.pad(z, self.margins, mode="reflect"), filter)
-        height, width = self.size
-        return made[..., top : height - bottom, left : width - right]
+        return self._changed(z, self.filter if filter is None else filter)
 
     def gradients(
         self, g: Float[Tensor, "1 c h w"], filter: Tensor | None = None
@@ -78,9 +80,7 @@ class Spectrum:
         """W^T g: gradients of x as gradients of z. `filter` as in `changes`."""
         if not self.learned and filter is None:
             return g
-        made = self._filtered(F.pad(g, self.margins), filter)
-        folded: Tensor = torch.ops.aten.reflection_pad2d_backward(made, g, self.margins)
-        return folded
+        return self._sloped(g, self.filter if filter is None else filter)
 
     def see(self, s: Float[Tensor, "1 c h w"], y: Float[Tensor, "1 c h w"]) -> None:
         """Take in a pair of z: of a large picture, its middle."""
@@ -96,7 +96,7 @@ class Spectrum:
         pair = s[..., rows, columns], y[..., rows, columns]
         for i in range(len(self.colors)):  # one at a time, for the memory that waves take
             mixed = (self._mixed(self.colors[i : i + 1], part)[0, 0] for part in pair)
-            change, slope = (torch.fft.rfft2(own, s=self.seen) for own in mixed)
+            change, slope = (self._waves(own) for own in mixed)
             add((change * slope.conj()).real, self.sy[i])
             add((change.abs() * self.seen_filter[i]).square(), self.ss[i])
 
@@ -130,8 +130,16 @@ class Spectrum:
 
     def _use(self, scale: Float[Tensor, "c bins"]) -> None:
         """Take this scale from now on, divided by its geometric mean over all waves."""
-        self.scale = scale / _interpolated(scale, self.bins).log().mean().exp()
+        self.scale = scale / self._mean(_interpolated(scale, self.bins).log()).exp()
         self._spread()
+
+    def _mean(self, values: Float[Tensor, "c h m"]) -> Float[Tensor, ""]:
+        """The mean over all waves."""
+        return values.mean()
+
+    def _bins_of(self, size: tuple[int, ...]) -> Float[Tensor, "h m"]:
+        """The bins of the waves of pictures of a size."""
+        return _bins(size)
 
     def _spread(self) -> None:
         """The scale wave by wave: of the whole, and of what is seen of pairs."""
@@ -139,9 +147,27 @@ class Spectrum:
         if self.seen_bins is not self.bins:
             self.seen_filter = _interpolated(self.scale, self.seen_bins)
 
-    def _filtered(self, picture: Tensor, filter: Tensor | None) -> Tensor:
+    def _changed(self, z: Tensor, filter: Float[Tensor, "c y m"]) -> Float[Tensor, "1 c h w"]:
+        """The filtered picture."""
+        left, right, top, bottom = self.margins
+        made = self._filtered(F.pad(z, self.margins, mode="reflect"), filter)
+        height, width = self.size
+        return made[..., top : height - bottom, left : width - right]
+
+    def _sloped(self, g: Tensor, filter: Float[Tensor, "c y m"]) -> Float[Tensor, "1 c h w"]:
+        """What `_changed` makes of gradients, on their way back through it."""
+        made = self._filtered(F.pad(g, self.margins), filter)
+        folded: Tensor = torch.ops.aten.reflection_pad2d_backward(made, g, self.margins)
+        return folded
+
+    def _waves(self, part: Float[Tensor, "h w"]) -> Tensor:
+        """The waves of what is seen of a pair, in one color."""
+        waves: Tensor = torch.fft.rfft2(part, s=self.seen)
+        return waves
+
+    def _filtered(self, picture: Tensor, filter: Float[Tensor, "c y m"]) -> Tensor:
         made = self._mixed(self.colors, picture)
-        for own, factors in zip(made[0], self.filter if filter is None else filter, strict=True):
+        for own, factors in zip(made[0], filter, strict=True):
             own.copy_(torch.fft.irfft2(torch.fft.rfft2(own).mul_(factors), s=self.size))
         return self._mixed(self.colors.T, made)
 

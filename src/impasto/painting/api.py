@@ -1,7 +1,8 @@
 """The front door: from a photo and a painting to the painted picture.
 
 `stylize` takes the `steps` to their end. They are those of a run that paints a scene (`Scene`: what
-is painted with what): `OptimizedRun` coarse to fine, step by step, or `OnePassRun` at once.
+is painted with what): `OptimizedRun` coarse to fine, step by step (`SharedRun` on several devices),
+or `OnePassRun` at once.
 """
 
 import os
@@ -13,6 +14,7 @@ from impasto.errors import SettingError
 from impasto.painting.one_pass import OnePassRun
 from impasto.painting.optimized import Engine, OptimizedRun
 from impasto.painting.run import PaintingRun, Result, Step
+from impasto.painting.shared import SharedRun
 from impasto.scene import AnyPicture, Region, Scene, Style
 from impasto.settings import Settings, changed, settings_for
 
@@ -70,16 +72,18 @@ def steps(
 def start_run(
     scene: Scene,
     resume: str | os.PathLike[str] | None = None,
-    shared: "Shared | None" = None,
+    loaded: "Loaded | None" = None,
 ) -> PaintingRun:
     """The run that paints a scene: optimized, or in one pass of a network. Raises ImpastoError.
 
-    `shared` is what runs of the same settings have in common.
+    `loaded` is what runs of the same settings have in common.
     """
-    shared = shared or Shared()
+    loaded = loaded or Loaded()
     if scene.settings.method == "optimize" and not scene.networks:
-        shared.engine = shared.engine or Engine(scene.settings, shared.remembered)
-        return OptimizedRun(scene, shared.engine, resume=resume)
+        if len(scene.settings.devices) > 1:
+            return SharedRun(scene, resume=resume)
+        loaded.engine = loaded.engine or Engine(scene.settings, loaded.remembered)
+        return OptimizedRun(scene, loaded.engine, resume=resume)
     if resume is not None:
         raise SettingError("instant painting takes one step: there is nothing to resume")
     if scene.settings.method == "optimize" and any(part.strokes for part in scene.parts):
@@ -87,13 +91,13 @@ def start_run(
             "trained networks paint in one pass, paintings are optimized: to have both in one "
             "picture use --preset instant"
         )
-    run = OnePassRun(scene, shared.one_pass)
-    shared.one_pass = shared.one_pass or run
+    run = OnePassRun(scene, loaded.one_pass)
+    loaded.one_pass = loaded.one_pass or run
     return run
 
 
 @dataclass
-class Shared:
+class Loaded:
     """What runs of the same settings share: networks are loaded once, paintings measured once."""
 
     remembered: int = 0

@@ -21,15 +21,16 @@ class Canvas:
     """An objective of the picture that is seen: the photo shows where nothing is painted.
 
     `tiling` says how large tiles are, and makes them smaller where memory runs out. `graphs`:
-    record the evaluation as a CUDA graph where that pays for so many `steps`.
+    record the evaluation as a CUDA graph where that pays for so many `steps`. Where the objective
+    is that of a strip, so are pixels, loss and gradient, and all members ask for them together.
     """
 
     def __init__(
         self, objective: Objective, view: View, tiling: Tiling, graphs: bool, steps: int
     ) -> None:
-        device = objective.network.mean.device
-        self.mask = None if view.canvas is None else view.canvas.to(device)
-        self.photo = None if self.mask is None else view.photo.to(device)
+        device, strips = objective.network.mean.device, objective.strips
+        self.mask = None if view.canvas is None else strips.own(view.canvas).contiguous().to(device)
+        self.photo = None if self.mask is None else strips.own(view.photo).contiguous().to(device)
         self.tiling, self.graphs = tiling, graphs
         self._take(objective, steps)
 
@@ -60,7 +61,10 @@ class Canvas:
                 self.objective.use_tiles(tile)
             return self.evaluate(seen)
 
-        terms, gradient = self.tiling.fit(evaluate, self.objective.tile, max(pixels.shape))
+        if self.objective.strips.shared:  # one member cannot begin anew by itself
+            terms, gradient = self.evaluate(seen)
+        else:
+            terms, gradient = self.tiling.fit(evaluate, self.objective.tile, max(pixels.shape))
         return terms, gradient if self.mask is None else gradient * self.mask
 
 
@@ -70,6 +74,7 @@ def pays(objective: Objective, steps: int) -> bool:
     return (
         objective.network.mean.device.type == "cuda"
         and len(objective.tiles) == 1
+        and not objective.strips.shared  # what members tell each other cannot be recorded
         and not objective.matching.weights  # matches are found anew, but not in every step
         and not WAITING_LOSSES.intersection(objective.spec.style_losses)
         and steps >= cuda_graph.LEAST_STEPS

@@ -21,6 +21,7 @@ from impasto.layers.strips import Padding
 from impasto.losses.pixels import TemporalTarget
 from impasto.machine import Compute, cuda_graph
 from impasto.machine.cuda_graph import Replayed
+from impasto.machine.strips import Strips
 from impasto.networks import tiles, vgg
 from impasto.networks.layer_names import check_layers, smallest_side
 from impasto.objective import Objective, Spec, Styles, matching_bytes, objective_of
@@ -103,6 +104,7 @@ class OptimizedRun:
         self.canvas: Canvas | None = None  # that of the last step, while its scale goes on
         self.matches: dict[str, Tensor] = {}  # that a checkpoint goes on with
         self.optimizers: list[str] = []  # what moved the pixels at each scale so far
+        self.strips: Strips | None = None  # of the scale being painted, where several share it
         self.note: str | None = None
         if resume is not None:
             self.load(*checkpoint.read(expanded(resume)))
@@ -176,7 +178,7 @@ class OptimizedRun:
         assert self.canvas is not None
         self.note = self.minimizer.finish(self.canvas.loss) or self.note
         settings = self._optimizer_settings(plan.optimizer, plan.history)
-        pixels = self._pixels()
+        pixels = self.minimizer.pixels.detach()
         self._keep_learned()
         self.minimizer = None  # a large picture has no room for two memories
         self.minimizer = self._minimizer(pixels, settings)
@@ -199,7 +201,8 @@ class OptimizedRun:
             known = self.learned.get(phase._replace(matching=False).name)
         # pairs are as small as gradients: float16 does not reach that far
         kept = torch.bfloat16 if self.dtype == torch.float16 else self.dtype
-        return Minimizer(image, settings, first, known, self.network.buffers, kept)
+        buffers = self.network.buffers
+        return Minimizer(image, settings, first, known, buffers, kept, self.strips)
 
     def _optimizer_settings(self, optimizer: str, history: int) -> Settings:
         """The settings with that optimizer, and its own learning rate if it is not theirs."""
@@ -221,11 +224,14 @@ class OptimizedRun:
     def _canvas(self, view: View, tile: int | None, steps: int) -> Canvas:
         """The objective at the size of a view, as a function of pixels, for so many steps; in
         smaller tiles where memory runs out while the paintings or the photo are measured."""
-        objective = self.tiling.fit(partial(self._objective, view), tile, max(view.size))
+        if self.strips is not None:  # of several members, none tries again by itself
+            objective = self._objective(view, tile)
+        else:
+            objective = self.tiling.fit(partial(self._objective, view), tile, max(view.size))
         return Canvas(objective, view, self.tiling, self.settings.cuda_graphs, steps)
 
     def _objective(self, view: View, tile: int | None) -> Objective:
-        return objective_of(view, self.engine.styles, tile, self.temporal)
+        return objective_of(view, self.engine.styles, tile, self.temporal, self.strips)
 
     def picture(self, full_size: bool = True) -> Picture:
         """The picture as it stands: at the size asked for, with the photo's alpha, or as it is."""
@@ -248,13 +254,13 @@ class OptimizedRun:
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Where the run stands, as tensors and facts."""
+        tensors, numbers = self._tensors()
+        return tensors, self._facts(numbers)
+
+    def _facts(self, numbers: dict[str, Any]) -> dict[str, Any]:
+        """Where the run stands, but for tensors; `numbers` are the minimizer's."""
         assert self.minimizer is not None
-        tensors, numbers = self.minimizer.state()
-        tensors |= {f"learnt.{name}": value for name, value in self.learned.items()}
-        if self.canvas is not None:
-            matches = self.canvas.objective.matching.state()
-            tensors |= {f"matches.{layer}": found for layer, found in matches.items()}
-        return tensors, {
+        return {
             "recipe": self.recipe(),
             "minimiser": numbers,
             "scale": self.scale,
@@ -264,12 +270,24 @@ class OptimizedRun:
             "seconds": self.seconds,
         }
 
+    def _tensors(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """What the run remembers as tensors, and the minimizer's numbers."""
+        assert self.minimizer is not None
+        tensors, numbers = self.minimizer.state()
+        tensors |= {f"learnt.{name}": value for name, value in self.learned.items()}
+        if self.canvas is not None:
+            matches = self.canvas.objective.matching.state()
+            tensors |= {f"matches.{layer}": found for layer, found in matches.items()}
+        return tensors, numbers
+
     def load(self, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
         """Go on from a state. PictureError if it is of other pictures or settings."""
         checkpoint.check_same(self.recipe(), facts["recipe"], "pictures and options")
-        self.scale, self.taken = facts["scale"], facts["taken"]
-        self.optimizers = facts["recipe"]["optimizers"]
-        self.history, self.seconds = facts["history"], facts["seconds"]
+        self._restore(tensors, facts)
+
+    def _restore(self, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
+        """Go on from a state of the same pictures and settings."""
+        self._stand_at(facts)
         learned = checkpoint.under("learnt.", tensors)
         self.learned = {name: value.to(self.device, copy=True) for name, value in learned.items()}
         self.matches = checkpoint.under("matches.", tensors)
@@ -277,18 +295,29 @@ class OptimizedRun:
         self.minimizer = self._minimizer(tensors["pixels"].to(self.device), settings)
         self.minimizer.load(tensors, facts["minimiser"])
 
-    def footprint(self, size: tuple[int, int]) -> Footprint:
-        """How a scale is painted in the memory there is. PictureError if that is not enough."""
+    def _stand_at(self, facts: dict[str, Any]) -> None:
+        """Take the place in the run that a state has."""
+        self.scale, self.taken = facts["scale"], facts["taken"]
+        self.optimizers = facts["recipe"]["optimizers"]
+        self.history, self.seconds = facts["history"], facts["seconds"]
+
+    def footprint(
+        self, size: tuple[int, int], limit: int | None = None, more: int = 0
+    ) -> Footprint:
+        """How a scale is painted in the memory there is, or in at most `limit` bytes, of which
+        `more` are taken. PictureError if that is not enough."""
+        if limit is None:
+            limit = budget.limit(self.settings.memory_limit, self.device)
         return budget.footprint(
             size,
             self.dtype,
             self.settings.optimizer,
             self.settings.history,
-            budget.limit(self.settings.memory_limit, self.device),
+            limit,
             tiles.margin(self.engine.layers),
             self.tiling.side,
             self.mask_bytes,
-            self.scene.bytes + self._matching_bytes(size),
+            self.scene.bytes + self._matching_bytes(size) + more,
             None if self.device.type == "cpu" else budget.CARD_WHOLE,
         )
 

@@ -1,20 +1,26 @@
-"""One step of a run, as every front end sees it, whatever paints."""
+"""One step of a run, as every front end sees it, whatever paints; and what was painted, mixed with
+the photo or another picture."""
 
 import json
+import math
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor
 
 from impasto import images
-from impasto.images import Picture
-from impasto.images.files import expanded
+from impasto.errors import PictureError
+from impasto.images import Need, Picture, paintings
+from impasto.images.files import expanded, path_of
 from impasto.machine import Compute
 from impasto.painting import checkpoint
 from impasto.painting.budget import Footprint
-from impasto.scene import Scene
+from impasto.scene import AnyPicture, Scene
+from impasto.scene.reading import PROPORTIONS, fingerprint_of
+from impasto.scene.regions import name_of
 from impasto.settings import Settings
 
 Record = dict[str, int | float]
@@ -186,3 +192,69 @@ class PaintingRun(Run, Protocol):
 
     def footprint(self, size: tuple[int, int]) -> Footprint:
         """How a scale is painted in the memory there is."""
+
+
+def mix(
+    photo: AnyPicture, painted: AnyPicture, amount: float, *, original_size: bool = False
+) -> Finished:
+    """The mean of a photo and a painted picture, which weighs `amount`, in linear light.
+
+    0 is the photo, 1 the painted picture. The size is that of the painted picture, or the photo's
+    own. Both may be painted. The recipe is that of the painted picture, if its file has one, with
+    what was done to it. Raises SettingError for an amount outside 0 to 1, PictureError for pictures
+    that cannot be read or have other proportions.
+    """
+    second, recipe = paintings.picture(painted), _recipe_of(painted)
+    first = paintings.picture(photo, Need(None if original_size else max(second.own_size)))
+    _check_proportions(first, second)
+    note: dict[str, Any] = {"amount": amount}
+    its = first.fingerprint or fingerprint_of(first)
+    if recipe.get("inputs", {}).get("content") != its:
+        note |= {"with": name_of(first.origin), "fingerprint": its}
+    if original_size:
+        full = second.resized(*first.size)
+        second = replace(full, exif=second.exif)
+        if "settings" in recipe:  # painting it again ends at this size, too
+            recipe = recipe | {"settings": recipe["settings"] | {"original_size": True}}
+    return Finished(first.mixed(second, amount), noted(recipe, note) if recipe else {})
+
+
+def mixed_again(result: Result, recipe: dict[str, Any], others: Sequence[Picture | None]) -> Result:
+    """A picture that was painted again, mixed as its recipe says; `others` are of `others_of`."""
+    for note, other in zip(recipe.get("mixed", ()), others, strict=True):
+        result = result.mixed_with(other or result.photo, note)
+    return result
+
+
+def others_of(recipe: dict[str, Any], find: Callable[[str | None], str]) -> list[Picture | None]:
+    """For each time that a picture was mixed what it was mixed with; None for its own photo.
+
+    `find` says where a picture of that name is now. Raises PictureError for what is not there, and
+    for a recipe that does not read so.
+    """
+    notes = recipe.get("mixed", [])
+    if not isinstance(notes, list) or not all(
+        isinstance(note, dict) and isinstance(note.get("amount"), int | float) for note in notes
+    ):
+        raise PictureError("the recipe does not say how it was mixed: paint the picture anew")
+    return [paintings.picture(find(note["with"])) if "with" in note else None for note in notes]
+
+
+def _recipe_of(painted: AnyPicture) -> dict[str, Any]:
+    """What a file says of how it was painted; nothing for one of others, or no file."""
+    named = isinstance(painted, str) and paintings.is_painting(painted)
+    if named or not isinstance(painted, str | os.PathLike | bytes):
+        return {}
+    with suppress(PictureError):
+        return images.recipe_of(painted if isinstance(painted, bytes) else path_of(painted))
+    return {}
+
+
+def _check_proportions(photo: Picture, painted: Picture) -> None:
+    """PictureError for pictures that do not lie on each other."""
+    (width, height), its = photo.own_size, painted.own_size
+    if abs(math.log(width / height * its[1] / its[0])) > math.log(PROPORTIONS):
+        raise PictureError(
+            f"{photo.name!r} is {width}x{height} px, but {painted.name!r} is {its[0]}x{its[1]}: "
+            "mix pictures of the same proportions"
+        )

@@ -45,7 +45,7 @@ class Reader:
     """
 
     def __init__(self, settings: Settings, may_lack: bool = False) -> None:
-        compute = machine.start(settings.device, settings.precision)
+        compute = machine.start(settings.devices[0], settings.precision)
         check_limit(settings.memory_limit, compute.dtype)
         self.settings = settings
         self.inputs: dict[str, Picture] = {}
@@ -234,7 +234,7 @@ def _check_seen(painting: Picture) -> None:
 def need_of(settings: Settings, side: int | None) -> Need:
     """What a picture is read for: so many px of its long side, and enough for its colors; in the
     memory that the settings leave, if that is not a card's."""
-    card = machine.choose_device(settings.device).type == "cuda"
+    card = machine.choose_device(settings.devices[0]).type == "cuda"
     wanted = None if side is None else max(side, SMALL)
     return Need(wanted, limit=None if card else settings.memory_limit)
 

@@ -1,12 +1,13 @@
 """Whose colors the picture has: the photo's, the painting's, or those of a third picture.
 
 A `Recoloring` takes pixels to pixels, one by one, so it is found once on small pictures and holds
-at every size. The ways are those of Gatys et al. 2016b, "Preserving color in neural artistic style
-transfer", and the transfer of whole distributions of Pitié et al. 2005.
+at every size; it can be pickled. The ways are those of Gatys et al. 2016b, "Preserving color in
+neural artistic style transfer", and the transfer of whole distributions of Pitié et al. 2005.
 """
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Literal
 
 import torch
@@ -69,13 +70,7 @@ def matched(
         matrix = inverse @ _power(root @ its_covariance @ root, 0.5) @ inverse
         gains, axes = torch.linalg.eigh(matrix)
         matrix = axes * gains.clamp_max(most_gain) @ axes.T
-
-    def recolor(image: Tensor) -> Tensor:
-        moved = torch.einsum("dc,bchw->bdhw", matrix.to(image), image - _column(mean, image))
-        moved = moved + _column(its_mean, image)
-        return (image + amount * (moved - image)).clamp(0, 1)
-
-    return recolor
+    return partial(_mapped, matrix=matrix, mean=mean, its_mean=its_mean, amount=amount)
 
 
 def transferred(
@@ -100,27 +95,12 @@ def transferred(
         ]
         rounds.append((axes, tables))
         mine = _moved(mine, axes, tables)
-
-    def recolor(image: Tensor) -> Tensor:
-        vectors = _vectors(color.oklab(image))
-        for axes, tables in rounds:
-            vectors = _moved(vectors, axes.to(vectors), tables)
-        lab = vectors.T.view(3, *image.shape[-2:])[None]
-        moved = color.from_oklab(lab).clamp(0, 1)
-        return image + amount * (moved - image)
-
-    return recolor
+    return partial(_redistributed, rounds=rounds, amount=amount)
 
 
 def desaturated(amount: float) -> Recoloring:
     """Take that share of the chroma away: what is left at 1 is lightness alone."""
-
-    def recolor(image: Tensor) -> Tensor:
-        lab = color.oklab(image)
-        lab[:, 1:] *= 1 - amount
-        return color.from_oklab(lab).clamp(0, 1)
-
-    return recolor
+    return partial(_with_less_chroma, amount=amount)
 
 
 def neutral(image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
@@ -146,14 +126,8 @@ def lightness_matched(
     gray = desaturated(amount)
     mine, its = color.oklab(source)[:, :1], color.oklab(target)[:, :1]
     ratio = float(its.std() / mine.std().clamp_min(1e-3))
-
-    def recolor(image: Tensor) -> Tensor:
-        lab = color.oklab(gray(image))
-        moved = ratio * (lab[:, :1] - mine.mean()) + its.mean()
-        lab[:, :1] += amount * (moved.clamp(0, 1) - lab[:, :1])
-        return color.from_oklab(lab).clamp(0, 1)
-
-    return recolor
+    means = mine.mean(), its.mean()
+    return partial(_lightened, gray=gray, ratio=ratio, means=means, amount=amount)
 
 
 def with_chroma_of(
@@ -189,6 +163,41 @@ def by_rows(
         rows = slice(top, top + STRIP)
         found[:, :, rows] = way(*(image[:, :, rows] for image in images))
     return found
+
+
+def _mapped(image: Tensor, matrix: Tensor, mean: Tensor, its_mean: Tensor, amount: float) -> Tensor:
+    """Colors moved along a linear map from one mean to another."""
+    moved = torch.einsum("dc,bchw->bdhw", matrix.to(image), image - _column(mean, image))
+    moved = moved + _column(its_mean, image)
+    return (image + amount * (moved - image)).clamp(0, 1)
+
+
+def _redistributed(
+    image: Tensor, rounds: list[tuple[Tensor, list[tuple[Tensor, Tensor]]]], amount: float
+) -> Tensor:
+    """Colors moved along one set of axes after the other."""
+    vectors = _vectors(color.oklab(image))
+    for axes, tables in rounds:
+        vectors = _moved(vectors, axes.to(vectors), tables)
+    lab = vectors.T.view(3, *image.shape[-2:])[None]
+    moved = color.from_oklab(lab).clamp(0, 1)
+    return image + amount * (moved - image)
+
+
+def _with_less_chroma(image: Tensor, amount: float) -> Tensor:
+    lab = color.oklab(image)
+    lab[:, 1:] *= 1 - amount
+    return color.from_oklab(lab).clamp(0, 1)
+
+
+def _lightened(
+    image: Tensor, gray: Recoloring, ratio: float, means: tuple[Tensor, Tensor], amount: float
+) -> Tensor:
+    """The gray picture, its lightness stretched by the ratio from one mean to the other."""
+    lab, (mean, its_mean) = color.oklab(gray(image)), means
+    moved = ratio * (lab[:, :1] - mean) + its_mean
+    lab[:, :1] += amount * (moved.clamp(0, 1) - lab[:, :1])
+    return color.from_oklab(lab).clamp(0, 1)
 
 
 def _shown(lightness: Tensor, chroma: Tensor) -> Tensor:

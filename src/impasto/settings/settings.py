@@ -19,7 +19,7 @@ from impasto.settings.fields import (
     setting,
     settle,
 )
-from impasto.settings.parsing import Turn, bytes_of
+from impasto.settings.parsing import Turn, bytes_of, split
 
 Preset = Literal["best", "draft", "instant", "paper"]
 FILE_OR = {
@@ -281,7 +281,10 @@ class Settings:
     )
 
     device: str = setting(
-        "auto", "Where to compute: auto, cpu, cuda, cuda:1, mps.", group="Machine"
+        "auto",
+        "Where to compute: auto, cpu, cuda, cuda:1, mps; or several, such as cuda:0,cuda:1, which "
+        "paint one picture together.",
+        group="Machine",
     )
     precision: Literal["auto", "float32", "bfloat16", "float16"] = setting(
         "auto",
@@ -313,18 +316,31 @@ class Settings:
         group="Machine",
     )
     threads: int = setting(
-        0, "CPU threads; 0 takes one for each core.", at_least=0, at_most=1024, group="Machine"
+        0,
+        "CPU threads, for each of several devices; 0 takes one for each core, which devices share.",
+        at_least=0,
+        at_most=1024,
+        group="Machine",
     )
 
     def __post_init__(self) -> None:
         settle(self)
         check_names("style_loss", self.style_loss, ("gram", "wasserstein", "meanstd"))
+        if "" in (name.strip() for name in self.device.split(",")):
+            raise SettingError(
+                f"device is {self.device!r}: name one, or several like cuda:0,cuda:1"
+            )
         if 0 < self.tile < 32:
             raise SettingError(f"tile is {self.tile}: it must be 0 or at least 32")
         if self.content_weight == self.style_weight == self.matching_weight == 0:
             raise SettingError(
                 "content_weight, style_weight and matching_weight are all 0: give one a weight"
             )
+
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """The names of the devices that paint the picture together: mostly one."""
+        return split(self.device)
 
     def as_dict(self) -> dict[str, Any]:
         """The settings as plain values that JSON can hold and `settings_for` takes back."""

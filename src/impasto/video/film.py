@@ -112,6 +112,7 @@ class Film:
                 f"{clip.name} is {self.size[0]}x{self.size[1]} px at size "
                 f"{settings.size}: use a larger --size"
             )
+        machine.choose_device(settings.device)  # raises for several
         even = clip.size[0] // 2 * 2, clip.size[1] // 2 * 2
         self.read_size = clip.size if self.size == even else self.size
         """The size that frames are read at: their own if they are only to lose an odd row."""
