@@ -15,7 +15,7 @@ from impasto.errors import ImpastoError, LeftOutWarning
 from impasto.images import paintings
 from impasto.machine import memory
 from impasto.machine.tasks import Show
-from impasto.painting import PaintingRun, Result, Loaded, start_run
+from impasto.painting import Loaded, PaintingRun, Result, start_run
 from impasto.reports.manifest import Row
 from impasto.scene import Scene
 from impasto.settings import Settings

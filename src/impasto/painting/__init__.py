@@ -17,7 +17,21 @@ from impasto.painting.run import (
 from impasto.painting.shared import SharedRun
 
 __all__ = [
-    "Engine", "Finished", "OnePassRun", "OptimizedRun", "PaintingRun", "Record", "Result", "Run",
-    "Loaded", "SharedRun", "Step", "mix", "mixed_again", "others_of", "start_run", "steps",
+    "Engine",
+    "Finished",
+    "Loaded",
+    "OnePassRun",
+    "OptimizedRun",
+    "PaintingRun",
+    "Record",
+    "Result",
+    "Run",
+    "SharedRun",
+    "Step",
+    "mix",
+    "mixed_again",
+    "others_of",
+    "start_run",
+    "steps",
     "stylize",
 ]  # fmt: skip
