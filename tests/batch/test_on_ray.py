@@ -14,7 +14,7 @@ from impasto.batch.on_ray import RayPool
 from impasto.batch.pool import TRIES, Begun, Done, Event, Failed, Tick, work_off
 from impasto.errors import SettingError
 from impasto.settings import settings_for
-from small import EXAMPLES
+from small import EXAMPLES, Run
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore::FutureWarning", "ignore::DeprecationWarning", "ignore::ResourceWarning"
@@ -61,3 +61,19 @@ def test_a_batch_on_ray_has_the_same_bytes(tmp_path: Path) -> None:
 def test_a_cluster_that_is_not_there_is_told() -> None:
     with pytest.raises(SettingError, match=r"reached at '127\.0\.0\.1:1' \(.*or use local"):
         RayPool(lambda _: workers.make, "127.0.0.1:1", 1, 2, gpus=False)
+
+
+def test_one_picture_by_several_machines(impasto: Run, tmp_path: Path) -> None:
+    """Two members on Ray paint what two processes paint."""
+    words = ["stylize", EXAMPLES / "astronaut.jpg", "great-wave", "-q", "--device", "cpu,cpu"]
+    words += ["--size", 128, "--coarsest", 0, "--steps", 2, "--threads", 1, "-o"]
+    assert impasto(*words, tmp_path / "ray.png", "--ray", "local") == (0, "", "")
+    assert impasto(*words, tmp_path / "here.png") == (0, "", "")
+    assert (tmp_path / "ray.png").read_bytes() == (tmp_path / "here.png").read_bytes()
+
+
+def test_one_device_needs_no_cluster(impasto: Run, tmp_path: Path) -> None:
+    words = "stylize", EXAMPLES / "astronaut.jpg", "great-wave", "--device", "cpu"
+    status, _, err = impasto(*words, "--ray", "local", "-o", tmp_path / "out.png")
+    assert status == 2
+    assert "device is cpu: name one for each machine" in err

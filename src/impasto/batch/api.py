@@ -102,9 +102,16 @@ def paint(left: Remaining, workers: Pool) -> Generator[Row | Tick]:
 
     What was asked for and cannot be read has a row with an `error`, too.
     """
-    batch, journal = left.batch, Journal(left.batch.output)
+    journal = Journal(left.batch.output)
     journal.begin(left.rows)
-    for unread in batch.unread:
+    try:
+        yield from _painted(left, workers, journal)
+    finally:
+        journal.close()
+
+
+def _painted(left: Remaining, workers: Pool, journal: Journal) -> Iterator[Row | Tick]:
+    for unread in left.batch.unread:
         yield _row_of_unread(unread)
     for event in pool.work_off(workers, left.items):
         match event:

@@ -2,6 +2,7 @@
 
 import shutil
 import tempfile
+import time
 import weakref
 from collections.abc import Iterable
 from pathlib import Path
@@ -10,11 +11,13 @@ from impasto.batch import storage
 from impasto.reports.manifest import NAME, Manifest, Row
 
 FACTS = {"of": "batch"}
+SELDOM = 20  # times as long as it took to send the manifest to an address, until it is sent again
 
 
 class Journal:
     """The manifest of what is written to an output. At an address files cannot grow: there the
-    manifest is written whole each time, from a copy that is kept here."""
+    manifest is written whole, from a copy that is kept here, and no more often than takes a
+    twentieth of the time. `close` writes it for the last time."""
 
     def __init__(self, output: str) -> None:
         self.is_far = storage.is_address(output)
@@ -26,6 +29,7 @@ class Journal:
             if storage.exists(self.name):
                 Path(folder, NAME).write_bytes(storage.read(self.name))
         self._manifest = Manifest(Path(folder, NAME), FACTS)
+        self._next, self._waits = 0.0, False
 
     def rows(self) -> list[Row]:
         """See `Manifest`."""
@@ -39,8 +43,20 @@ class Journal:
     def add(self, rows: Iterable[Row]) -> None:
         """See `Manifest`."""
         self._manifest.add(rows)
-        self._send()
+        if time.monotonic() >= self._next:
+            self._send()
+        else:
+            self._waits = True
+
+    def close(self) -> None:
+        """Send what was not sent yet."""
+        if self._waits:
+            self._send()
 
     def _send(self) -> None:
+        self._waits = False
         if self.is_far:
+            began = time.monotonic()
             storage.write(self._manifest.path.read_bytes(), self.name)
+            now = time.monotonic()
+            self._next = now + SELDOM * (now - began)

@@ -17,7 +17,11 @@ from typing import Any
 
 from impasto.batch.pool import TRIES
 from impasto.errors import SettingError
+from impasto.machine.members import Crew, Started
 from impasto.machine.tasks import Make
+from impasto.painting.shared import job_of, member, settings_of_members
+from impasto.scene import Scene
+from impasto.settings import changed
 
 LOCAL = "local"
 RESTARTS = -1  # of an actor that is lost: always
@@ -118,6 +122,57 @@ class _Worker:
 
     def _show(self, share: float) -> None:
         self.done = share
+
+
+def crew_on(address: str, scene: Scene) -> Crew:
+    """The members of a run that several machines paint together (`painting.SharedRun`): actors of a
+    Ray cluster, and this process, which is the first.
+
+    There are as many as the scene's settings name devices. SettingError where Ray is not installed
+    or not reached, or there is one device.
+    """
+    count = len(scene.settings.devices)
+    if count == 1:
+        raise SettingError(
+            f"device is {scene.settings.device}: name one for each machine, such as --device "
+            "cuda,cuda, to paint one picture on Ray; many pictures are for impasto batch"
+        )
+    ray = _connected(address)
+    each = [changed(s, device=s.device.split(":")[0]) for s in settings_of_members(scene.settings)]
+    job, actor = ray.put(job_of(scene, each)), ray.remote(_Member)
+
+    def start(rank: int, members: int, meeting: str) -> Started:
+        on_card = each[rank].device != "cpu"
+        needs = {"num_gpus": 1, "num_cpus": 1} if on_card else {"num_cpus": each[rank].threads or 1}
+        made = actor.options(**needs).remote()
+        return _StartedActor(ray, made, made.paint.remote(rank, members, meeting, job))
+
+    return Crew(count, start, ray.util.get_node_ip_address())
+
+
+class _Member:
+    """An actor that paints strips of one picture."""
+
+    def paint(self, rank: int, members: int, meeting: str, job: bytes) -> None:
+        """See `painting.shared.member`."""
+        member(rank, members, meeting, job)
+
+
+class _StartedActor:
+    """A member as the crew sees it, see `machine.members.Started`."""
+
+    def __init__(self, ray: Any, actor: Any, reference: Any) -> None:
+        self.ray, self.actor, self.reference = ray, actor, reference
+
+    def poll(self) -> int | None:
+        """None while the actor paints."""
+        done, _ = self.ray.wait([self.reference], timeout=0)
+        return 1 if done else None
+
+    def kill(self) -> None:
+        """End the actor."""
+        if self.ray.is_initialized():
+            self.ray.kill(self.actor)
 
 
 def _connected(address: str) -> Any:

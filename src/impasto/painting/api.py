@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from impasto.errors import SettingError
+from impasto.machine.members import Crew
 from impasto.painting.one_pass import OnePassRun
 from impasto.painting.optimized import Engine, OptimizedRun
 from impasto.painting.run import PaintingRun, Result, Step
@@ -73,15 +74,17 @@ def start_run(
     scene: Scene,
     resume: str | os.PathLike[str] | None = None,
     loaded: "Loaded | None" = None,
+    crew: Crew | None = None,
 ) -> PaintingRun:
     """The run that paints a scene: optimized, or in one pass of a network. Raises ImpastoError.
 
-    `loaded` is what runs of the same settings have in common.
+    `loaded` is what runs of the same settings have in common; `crew` are the members of a run on
+    several devices: processes of this machine if none is given.
     """
     loaded = loaded or Loaded()
     if scene.settings.method == "optimize" and not scene.networks:
         if len(scene.settings.devices) > 1:
-            return SharedRun(scene, resume=resume)
+            return SharedRun(scene, resume=resume, crew=crew)
         loaded.engine = loaded.engine or Engine(scene.settings, loaded.remembered)
         return OptimizedRun(scene, loaded.engine, resume=resume)
     if resume is not None:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from impasto.cli.options import Options, settings_from
+from impasto.cli.options import GROUPS, Options, settings_from
 from impasto.cli.outputs import OUTPUT, Outputs
 from impasto.cli.regions import MASKS, NO_PAINTING, several
 from impasto.cli.words import STDIN
@@ -20,6 +20,7 @@ def stylize(
     keep: Annotated[str | None, Parameter(group=MASKS)] = None,
     region: Annotated[tuple[str, ...], several(MASKS)] = (),
     style_mask: Annotated[tuple[str, ...], several(MASKS)] = (),
+    ray: Annotated[str | None, Parameter(group=GROUPS["Machine"])] = None,
     resume: Annotated[Path | None, Parameter(group=OUTPUT)] = None,
     outputs: Annotated[Outputs, Parameter(name="*")] = Outputs(),  # noqa: B008 - frozen
     options: Annotated[Options | None, Parameter(name="*")] = None,
@@ -47,6 +48,9 @@ def stylize(
         for each region.
     style_mask
         Take the strokes from the white part of this mask of the painting; NAME=FILE for a region's.
+    ray
+        Paint on several machines of a Ray cluster, as many as --device names (such as cuda,cuda):
+        its address, or local for one that is started here.
     resume
         Go on from this checkpoint, with the same pictures and options: the result is the same as
         without the interruption.
@@ -75,4 +79,9 @@ def stylize(
     first, *paintings = pictures([content, *styles])
     photo = Path(first) if isinstance(first, str) else first
     scene = Scene(photo, paintings or None, settings, mask, main_mask, parts, keep)
-    return paint(start_run(scene, resume), checked)
+    crew = None
+    if ray is not None:
+        from impasto.batch.on_ray import crew_on
+
+        crew = crew_on(ray, scene)
+    return paint(start_run(scene, resume, crew=crew), checked)
