@@ -127,9 +127,8 @@ def _paint(left: "Remaining", pool: Any, output: str, json: bool, quiet: bool) -
                     done = counts["painted"] + counts["failed"] - counts["unread"]
                     share = (done + sum(event.shares)) / max(1, total)
                     each = ", ".join(f"{part:.0%}" for part in event.shares)
-                    progress.update(
-                        f"{done}/{total} pictures", share, details=f" ({each})", ends=False
-                    )
+                    words = f"{done}/{total} pictures" + (f" ({each})" if each else "")
+                    progress.update(words, share, ends=False)
                     continue
                 counts["unread"] += not event["output"]
                 counts["failed" if "error" in event else "painted"] += 1
