@@ -105,6 +105,21 @@ def test_what_cannot_be_is_refused(
     assert err.count("\n") == 1
 
 
+def test_a_batch_needs_photos(impasto: Run, tmp_path: Path) -> None:
+    status, _, err = impasto("batch", "--styles", "great-wave", "-o", tmp_path / "out")
+    assert (status, err) == (
+        2,
+        "impasto: there is no photo: name photos, or folders of photos\n",
+    )
+
+
+def test_the_short_help_of_a_batch(impasto: Run) -> None:
+    _, printed, _ = impasto("batch", "--help")
+    for option in ("--styles", "--output", "--workers", "--dry-run", "--size", "--mask"):
+        assert option in printed
+    assert "--style-weights" not in printed
+
+
 def wait_until_begun(out: Path, process: subprocess.Popen[bytes]) -> None:
     """Wait for the first picture."""
     while not (out / NAME).exists() or b"begun" not in (out / NAME).read_bytes():

@@ -13,7 +13,8 @@ from small import Run
 LEAST = {  # the fewest words that each command takes
     "stylize": ["a.jpg", "b"], "video": ["a.mp4", "b"], "texture": ["b"], "rerun": ["a.png"],
     "info": ["a.png"], "evaluate": ["a.jpg", "b", "c.png"], "classify": ["a.jpg"],
-    "augment": ["a", "-o", "b"], "train": ["b", "--photos", "a", "-o", "c.safetensors"],
+    "augment": ["a", "-o", "b"], "batch": ["a", "-o", "b"],
+    "train": ["b", "--photos", "a", "-o", "c.safetensors"],
     "export": ["a.safetensors"], "mix": ["a.jpg", "b.png"], "mask": ["a.jpg", "face"],
     "styles": [], "styles list": [], "styles add": ["b", "b.jpg"], "styles remove": ["b"],
     "studio": [], "doctor": [], "weights list": [],

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 HELP_ALL = "--help-all"
 HELP_FLAGS = ("--help", "-h", HELP_ALL)
 WHOLE_PANELS = ("Commands", "Arguments", "Parameters")  # the others hold what most people leave
-BASIC = ("mask", "keep", "output", "force", "timelapse")
+BASIC = ("mask", "keep", "output", "force", "timelapse", "styles", "name", "workers", "dry_run")
 FIELDS = (*fields(Settings), *fields(TrainingSettings))
 BASIC_OPTIONS = {
     "--" + name.replace("_", "-")

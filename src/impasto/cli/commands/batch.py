@@ -3,16 +3,19 @@
 import json as json_format
 import time
 from collections import Counter
+from dataclasses import fields
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
 from impasto.cli.edge import SIGNALS
-from impasto.cli.options import GROUPS, Options, settings_from
+from impasto.cli.options import GROUPS, options_of, settings_from
 from impasto.cli.outputs import OUTPUT, say
 from impasto.cli.progress import Progress
 from impasto.cli.regions import MASKS, regions, several
+from impasto.errors import SettingError
 from impasto.reports.words import duration, printable
+from impasto.settings import Settings
 
 if TYPE_CHECKING:
     from impasto.batch import Workers
@@ -20,6 +23,10 @@ if TYPE_CHECKING:
     from impasto.reports.manifest import Row
 
 MACHINE = GROUPS["Machine"]
+BatchOptions: Any = options_of(
+    "BatchOptions", (item for item in fields(Settings) if item.name != "style_weights")
+)
+"""The options of `impasto stylize` but for the shares of paintings: each photo has one here."""
 SHOWN = 20  # names that a dry run lists
 Switch = Parameter(group=OUTPUT, show_default=False)
 
@@ -43,7 +50,7 @@ def batch(
     keep_gps: Annotated[bool, Switch] = False,
     json: Annotated[bool, Switch] = False,
     quiet: Annotated[bool, Parameter(alias="-q", group=OUTPUT, show_default=False)] = False,
-    options: Annotated[Options | None, Parameter(name="*")] = None,
+    options: Annotated[BatchOptions | None, Parameter(name="*")] = None,
 ) -> int:
     """Repaint every photo in every style, by all cores or cards.
 
@@ -93,6 +100,8 @@ def batch(
         Say nothing but what could not be painted.
     """
     settings = settings_from(options)
+    if not photos:
+        raise SettingError("there is no photo: name photos, or folders of photos")
 
     from impasto.augmentation.transform import styles_of
     from impasto.batch import Masks, Workers, plan_batch, pool_for, remaining
