@@ -31,7 +31,7 @@ from benchmarks.shared.report import EXAMPLES, ROOT, parser, publish
 
 WAYS = ("loop", "batch", "one", "ray")
 STYLE = "great-wave"
-PATIENCE = 30.0  # seconds until the first kill, at most, and between two
+PATIENCE = 15.0  # seconds until the first kill, at most, and between two
 
 
 def main() -> None:

@@ -338,7 +338,7 @@ def test_a_sheet_over_two_settings(impasto: Run, photo: Path, tmp_path: Path) ->
     names = sorted(file.name for file in folder.iterdir())
     assert names == [
         "great-wave-strength=0.2.png", "great-wave-strength=0.8.png",
-        "notes", "poppies-strength=0.2.png", "poppies-strength=0.8.png", "sheet.png",
+        "manifest.jsonl", "poppies-strength=0.2.png", "poppies-strength=0.8.png", "sheet.png",
     ]  # fmt: skip
     assert images.recipe_of(folder / names[1])["settings"]["strength"] == 0.8
     with Image.open(folder / "sheet.png") as page:

@@ -209,15 +209,19 @@ class LocalPool:
 
 @contextmanager
 def _no_interrupt() -> Iterator[None]:
-    """Hold Ctrl-C back inside: processes that begin inside never hear it, this one does after."""
-    if not hasattr(signal, "pthread_sigmask"):  # Windows
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    """Let signals wait inside: a process that has half begun cannot be ended. Processes that begin
+    inside never hear Ctrl-C, which is this one's."""
+    from impasto.machine.stopping import Unbroken
+
+    block = getattr(signal, "pthread_sigmask", None)  # Windows has none
+    with Unbroken() as waiting:
+        before = block(signal.SIG_BLOCK, [signal.SIGINT]) if block else ()
+        try:
+            yield
+        finally:
+            if block:
+                block(signal.SIG_SETMASK, before)
+    waiting.deliver()
 
 
 @contextmanager
