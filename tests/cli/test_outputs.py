@@ -348,7 +348,7 @@ def test_a_sheet_over_two_settings(impasto: Run, photo: Path, tmp_path: Path) ->
     assert impasto(*words, "-q")[0] == 0
     again = {file.name: file.stat().st_mtime_ns for file in folder.iterdir()}
     assert {name for name in times if times[name] != again[name]} == {
-        names[0], "notes", "sheet.png",
+        names[0], "manifest.jsonl", "sheet.png",
     }  # fmt: skip
 
 

@@ -51,6 +51,7 @@ def test_every_command_in_the_docs_can_be_typed(line: str) -> None:
         ["mix"],
         ["rerun"],
         ["augment"],
+        ["batch"],
     )
     if {"--help", "--help-all"} & set(words) or unfinished or words[-1].isupper():
         assert words[0] in app
