@@ -31,7 +31,7 @@ from benchmarks.shared.report import EXAMPLES, ROOT, parser, publish
 
 WAYS = ("loop", "batch", "one", "ray")
 STYLE = "great-wave"
-PATIENCE = 15.0  # seconds until the first kill, at most, and between two
+PATIENCE = 15.0  # seconds between two kills, or the first picture and a kill, at most
 
 
 def main() -> None:
@@ -129,7 +129,10 @@ def killed(
     for number in range(kills):
         victim = ("worker", "driver")[number % 2]
         if process is None or process.poll() is not None:
+            lines = begun(out)
             process = subprocess.Popen(command, cwd=ROOT, start_new_session=True)
+            while begun(out) == lines and process.poll() is None:
+                time.sleep(0.1)
         time.sleep(chance.uniform(1, PATIENCE))
         hand = kill(process, victim, on_ray)
         done = finished(out)
@@ -156,13 +159,20 @@ def kill(process: subprocess.Popen[bytes], victim: str, on_ray: bool) -> int:
         return 1
     try:
         family = psutil.Process(process.pid).children(recursive=True)
-        mark = "_Member" if on_ray else "spawn_main"
-        painters = [one for one in family if mark in " ".join(one.cmdline())]
-    except psutil.NoSuchProcess:
+        candidates = list(psutil.process_iter()) if on_ray else family  # actors are Ray's children
+        mark = "ray::_Worker" if on_ray else "spawn_main"
+        painters = [one for one in candidates if mark in " ".join(one.cmdline())]
+    except psutil.Error:
         return 0
     for one in painters[:1]:
         one.kill()
     return len(painters[:1])
+
+
+def begun(out: Path) -> int:
+    """How many pictures the manifest says were begun."""
+    file = out / "manifest.jsonl"
+    return file.read_text().count('"begun"') if file.exists() else 0
 
 
 def finished(out: Path) -> dict[str, tuple[str, int]]:
