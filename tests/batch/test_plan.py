@@ -120,7 +120,7 @@ def test_a_recipe_changes_with_all_that_a_picture_depends_on(photos: Path, tmp_p
         ({"name": "same.png"}, PictureError, "would both be written|same.png"),
         ({"name": "{stem}.jpg", "bits": 16}, SettingError, "16 bit are written to PNG only"),
         ({"masks": Masks("{style}.png")}, SettingError, r"a mask is '\{style\}.png', but there is"),
-        ({"masks": Masks("backgruond")}, PictureError, "did you mean 'background'"),
+        ({"masks": Masks("backgroundd")}, PictureError, "did you mean 'background'"),
         ({"output": ""}, PictureError, "the output folder is empty"),
         ({"output": __file__}, PictureError, "is a file: name a folder with -o"),
     ],

@@ -90,7 +90,7 @@ def test_a_dry_run_names_what_would_be_painted(impasto: Run, photos: Path, tmp_p
         (["--styles", "grate-wave"], "did you mean 'great-wave'"),
         (["--styles", "great-wave", "--workers", "0"], "workers is 0: it must be at least 1"),
         (["--styles", "great-wave", "--name", "{x}.png"], "there is no {x}: use {stem}"),
-        (["--styles", "great-wave", "--mask", "backgruond"], "did you mean 'background'"),
+        (["--styles", "great-wave", "--mask", "backgroundd"], "did you mean 'background'"),
         ([], "there is no painting: name one, or regions with theirs"),
         (["--region", "nonsense"], "--region is 'nonsense': write NAME=MASK:STYLE"),
     ],
