@@ -161,6 +161,9 @@ def test_broken_files_have_a_line_each_and_all_others_come_out(photos: Path) -> 
     made = {row["output"] for row in rows if "sha256" in row}
     expected = {"a-great-wave.png", "c-great-wave.png", "deep/b-great-wave.png"}
     assert made == expected | {os.fsdecode(b"caf\xe9-great-wave.png")}
+    lines = (photos.parent / "out" / NAME).read_text().splitlines()[1:]
+    noted = [row for row in map(json.loads, lines) if "error" in row]
+    assert len(noted) == len(errors), "each has its line"
     assert len(left(photos).items) == len(kinds), "they are tried again"
 
 

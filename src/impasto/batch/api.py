@@ -11,7 +11,6 @@ from functools import partial
 from typing import Any
 
 from impasto.batch import pool, storage
-from impasto.batch.inputs import Unread
 from impasto.batch.journal import Journal
 from impasto.batch.painter import Orders, Painter, run_of
 from impasto.batch.plan import NAME, Batch, Item, Masks, plan_batch
@@ -112,7 +111,9 @@ def paint(left: Remaining, workers: Pool) -> Generator[Row | Tick]:
 
 def _painted(left: Remaining, workers: Pool, journal: Journal) -> Iterator[Row | Tick]:
     for unread in left.batch.unread:
-        yield _row_of_unread(unread)
+        row: Row = {"output": None, "input": unread.source, "style": None, "error": unread.error}
+        journal.add([row])
+        yield row
     for event in pool.work_off(workers, left.items):
         match event:
             case Begun(item):
@@ -168,10 +169,6 @@ def _is_there(batch: Batch, item: Item, row: Row | None, recipe: str, far: set[s
 def _row(item: Item, left: Remaining, found: Row) -> Row:
     about = {"output": item.output, "input": item.source, "style": item.style}
     return about | {"recipe": left.recipes[item.output]} | found
-
-
-def _row_of_unread(unread: Unread) -> Row:
-    return {"output": "", "input": unread.source, "style": None, "error": unread.error}
 
 
 def _several(names: Any) -> list[Any]:
